@@ -1,0 +1,1 @@
+"""WHAT does a learner see: scenes and labels turned into batches."""

@@ -1,0 +1,101 @@
+"""The one place where outputs get their final names.
+
+A killed GDAL writer leaves a file that opens and reads as zeros, and on a full disk GDAL can report success. So GDAL
+writes into memory or into a private folder, and here Python writes, flushes to disk and renames: the final name holds
+the complete file or what was there before, never a part. Of several files the last one is the main one.
+"""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from contextlib import contextmanager
+from pathlib import Path
+
+from geosemi.errors import OutputError
+
+
+def require_writable(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
+    """Check, before any work, that an output can be written.
+
+    Raises:
+        OutputError: the folder is missing or not writable, the file exists, or it is one of the inputs.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"the folder `{folder}` does not exist", hint=f"create it: mkdir -p {folder}")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"the folder `{folder}` is not writable", hint="choose another folder")
+    if path.is_dir():
+        raise OutputError(f"`{path}` is a folder", hint="name a file in it")
+    if not path.exists():
+        return
+    if any(i.exists() and path.samefile(i) for i in inputs):
+        raise OutputError(f"the output `{path}` is an input", hint="choose another name")
+    if not overwrite:
+        raise OutputError(f"`{path}` exists", hint="pass `--overwrite`, or choose another name")
+
+
+@contextmanager
+def private_folder(beside: Path) -> Iterator[Path]:
+    """Yield an empty folder next to an output, on the same disk; it is removed afterwards, whatever happens."""
+    folder = beside.parent / f".{beside.name}.part-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    _naming_disk(beside, folder.mkdir)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(moves: Mapping[Path, Path]) -> None:
+    """Flush files to disk and give them their final names, in the order given: side files first, the main file last.
+
+    Args:
+        moves: finished file in a `private_folder` → final path.
+
+    Raises:
+        OutputError: the disk is full or fails.
+    """
+    for source, target in moves.items():
+        _naming_disk(target, partial(_flush, source))
+    for source, target in moves.items():
+        _naming_disk(target, partial(os.replace, source, target))
+    for folder in {target.parent for target in moves.values()}:
+        _flush(folder)
+
+
+def write_files(contents: Mapping[Path, bytes | memoryview]) -> None:
+    """Write whole files so that each final name appears only when all are complete on disk; the last one is the main one.
+
+    Raises:
+        OutputError: the disk is full or fails; earlier files of these names are untouched.
+    """
+    main = list(contents)[-1]
+    with private_folder(main) as folder:
+        moves = {}
+        for number, (target, content) in enumerate(contents.items()):
+            part = folder / str(number)
+            _naming_disk(target, partial(part.write_bytes, content))
+            moves[part] = target
+        publish(moves)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _naming_disk(target: Path, work: Callable[[], object]) -> None:
+    try:
+        work()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(
+                f"no space left on the disk of `{target}`", hint="free some space and run the same command again; nothing was lost"
+            ) from error
+        raise OutputError(f"`{target}` cannot be written: {error.strerror}", hint="check the folder and the disk") from error

@@ -1,0 +1,102 @@
+"""Opinion rasters: what somebody else says about every pixel, one bit a class, on a scene's own grid.
+
+Bit k of a pixel is set where class k was seen; several bits may be set (several classes claimed), and 0 means silence.
+The file is a one-band GeoTIFF of uint8, uint16 or uint32 (whichever holds K bits), so it can be looked at in QGIS.
+Tags say what the bits mean and who speaks: `GEOSEMI_OPINION` (format version), `GEOSEMI_CLASSES` (JSON list of names),
+`GEOSEMI_SOURCE` (for people: a model with its revision, a map, or "simulated: precision 0.9, recall 0.7").
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.io import MemoryFile
+
+from geosemi.errors import LegendError
+from geosemi.geo.commit import write_files
+from geosemi.geo.grid import Grid
+from geosemi.geo.raster import RasterFile, open_raster
+from geosemi.geo.window import Window
+from geosemi.legend import Legend
+
+FORMAT = "1"
+
+
+def bits_dtype(classes: int) -> np.dtype[np.unsignedinteger]:  # type: ignore[type-arg]
+    """Return the smallest unsigned dtype that holds one bit a class."""
+    return np.dtype(np.uint8 if classes <= 8 else np.uint16 if classes <= 16 else np.uint32)
+
+
+def pack(seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.unsignedinteger]:  # type: ignore[type-arg]
+    """Turn (K, h, w) bool into (h, w) class bits."""
+    dtype = bits_dtype(len(seen))
+    bits = np.zeros(seen.shape[1:], dtype=dtype)
+    for k, plane in enumerate(seen):
+        bits |= plane.astype(dtype) << dtype.type(k)
+    return bits
+
+
+def unpack(bits: npt.NDArray[np.unsignedinteger], classes: int) -> npt.NDArray[np.bool_]:  # type: ignore[type-arg]
+    """Turn (h, w) class bits into (K, h, w) bool; the inverse of `pack`."""
+    shifts = np.arange(classes, dtype=bits.dtype)[:, None, None]
+    return ((bits[None] >> shifts) & 1).astype(bool)
+
+
+def write_opinion(path: Path, bits: npt.NDArray[np.unsignedinteger], grid: Grid, *, legend: Legend, source: str) -> None:  # type: ignore[type-arg]
+    """Write class bits (h, w) on a scene's grid as a compressed, tiled GeoTIFF.
+
+    Args:
+        path: the output.
+        bits: made by `pack`.
+        grid: the scene's grid.
+        legend: whose class k is bit k.
+        source: who speaks, in words; shown wherever the opinion is used.
+    """
+    profile = {
+        "driver": "GTiff", "count": 1, "dtype": bits.dtype.name, "crs": grid.crs, "transform": grid.transform,
+        "height": grid.height, "width": grid.width, "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate",
+    }  # fmt: skip
+    with MemoryFile() as memory:
+        with memory.open(**profile) as dataset:
+            dataset.write(bits, 1)
+            dataset.set_band_description(1, "class bits")
+            dataset.update_tags(GEOSEMI_OPINION=FORMAT, GEOSEMI_CLASSES=json.dumps(legend.names), GEOSEMI_SOURCE=source)
+        write_files({path: memory.getbuffer()})
+
+
+class OpinionReader:
+    """Windows of an opinion raster as class planes. Make it with `reading_opinion`, one per thread."""
+
+    def __init__(self, file: RasterFile, classes: int) -> None:
+        self._file = file
+        self._classes = classes
+
+    def read(self, window: Window) -> npt.NDArray[np.bool_]:
+        """Return (K, h, w) bool for a window inside the scene."""
+        return unpack(self._file.read(window, 1), self._classes)
+
+
+@contextmanager
+def reading_opinion(path: Path, grid: Grid, legend: Legend) -> Iterator[OpinionReader]:
+    """Open an opinion raster that must lie on a scene's grid and speak of a legend's classes.
+
+    Raises:
+        LegendError: the file is no opinion raster or lists other classes.
+        GridMismatch: it lies on another grid.
+        SceneUnreadable: it cannot be read.
+    """
+    with open_raster(path) as file:
+        tags = file.tags
+        if tags.get("GEOSEMI_OPINION") != FORMAT:
+            raise LegendError(f"`{path}` is no opinion raster", hint="make one with `geosemi annotate`")
+        names = json.loads(tags.get("GEOSEMI_CLASSES", "[]"))
+        if tuple(names) != legend.names:
+            raise LegendError(
+                f"`{path}` speaks of the classes {names}, the legend of {list(legend.names)}",
+                hint="make the opinions again with this legend",
+            )
+        grid.require_same(file.grid, mine="the scene", theirs=str(path))
+        yield OpinionReader(file, len(legend))

@@ -1,0 +1,1 @@
+"""HOW does a learner learn: each file one paper."""

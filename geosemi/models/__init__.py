@@ -1,0 +1,1 @@
+"""WHAT maps pixels to logits, and how it is shipped."""

@@ -1,0 +1,44 @@
+"""What maps an image to logits, in two steps that methods may reach between."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+
+
+class Segmenter(nn.Module, ABC):
+    """A network from pixels to per-class logits.
+
+    Attributes:
+        classes: K, channels of the logits.
+        bands: C, channels of the image.
+        widths: channels of each feature map that `encode` returns, finest first.
+        stride: sides of the image that `encode` takes must be multiples of this.
+    """
+
+    classes: int
+    bands: int
+    widths: tuple[int, ...]
+    stride: int
+
+    @abstractmethod
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Return feature maps of (B, C, H, W), finest first; H and W are multiples of `stride`."""
+
+    @abstractmethod
+    def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Return logits (B, K, *size) from the maps of `encode`."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits (B, K, H, W) of a normalised image (B, C, H, W) of any size; it is padded to the stride and cropped back."""
+        height, width = image.shape[-2:]
+        down, right = -height % self.stride, -width % self.stride
+        if down or right:
+            image = F.pad(image, (0, right, 0, down), mode="replicate")
+        logits = self.decode(self.encode(image), (image.shape[-2], image.shape[-1]))
+        return logits[..., :height, :width]
+
+    def pretrained_parameters(self) -> Iterable[nn.Parameter]:
+        """Return the parameters that came with weights and learn slowly; none by default."""
+        return ()
