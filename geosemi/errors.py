@@ -1,7 +1,8 @@
 """What can go wrong, and what to do about it.
 
 Every failure that geosemi knows is a `GeosemiError`: one sentence on what is wrong with which file, one on the way
-out, and the exit code that the terminal returns for it. Messages have no full stop at the end; names stand in backticks.
+out, and the exit code that the terminal returns for it. Messages have no full stop at the end; names stand in
+backticks.
 """
 
 

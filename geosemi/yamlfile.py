@@ -20,7 +20,7 @@ class _StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.nodes.Node | None, index: Any) -> yaml.nodes.Node | None:
         """Refuse aliases, then compose as usual."""
         if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError(f"aliases are not allowed (line {self.peek_event().start_mark.line + 1})")
+            raise yaml.YAMLError(f"aliases are not allowed (line {self.line + 1})")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.nodes.MappingNode, deep: bool = False) -> dict[Any, Any]:

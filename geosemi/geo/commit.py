@@ -10,8 +10,8 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from geosemi.errors import OutputError
@@ -67,7 +67,7 @@ def publish(moves: Mapping[Path, Path]) -> None:
 
 
 def write_files(contents: Mapping[Path, bytes | memoryview]) -> None:
-    """Write whole files so that each final name appears only when all are complete on disk; the last one is the main one.
+    """Write whole files: final names appear only when all are complete on disk, the last one (the main one) last.
 
     Raises:
         OutputError: the disk is full or fails; earlier files of these names are untouched.
@@ -96,6 +96,9 @@ def _naming_disk(target: Path, work: Callable[[], object]) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(
-                f"no space left on the disk of `{target}`", hint="free some space and run the same command again; nothing was lost"
+                f"no space left on the disk of `{target}`",
+                hint="free some space and run the same command again; nothing was lost",
             ) from error
-        raise OutputError(f"`{target}` cannot be written: {error.strerror}", hint="check the folder and the disk") from error
+        raise OutputError(
+            f"`{target}` cannot be written: {error.strerror}", hint="check the folder and the disk"
+        ) from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from affine import Affine
 from pyproj import CRS as ProjCRS
-from pyproj import Geod
+from pyproj import Transformer
 from rasterio.crs import CRS
 
 from geosemi.errors import GridMismatch, InputError
@@ -38,7 +38,8 @@ class Grid:
         numbers = tuple(self.transform)[:6]
         if not all(math.isfinite(n) for n in numbers) or abs(self.transform.determinant) < 1e-300:
             raise InputError(
-                f"a raster has a degenerate geotransform {tuple(numbers)}", hint="georeference it again, e.g. with gdal_translate -a_ullr"
+                f"a raster has a degenerate geotransform {tuple(numbers)}",
+                hint="georeference it again, e.g. with gdal_translate -a_ullr",
             )
 
     @property
@@ -75,21 +76,23 @@ class Grid:
         return Grid(self.crs, moved, window.height, window.width)
 
     def metres_per_pixel(self) -> float | None:
-        """Return the side of a pixel in metres at the grid's centre (geodesic in a geographic crs), or None without a crs.
+        """Return the side of a pixel on the ground in metres, at the grid's centre, or None without a crs.
 
-        The two sides are averaged geometrically. A local engineering crs counts as metres if it says so.
+        Measured on the ellipsoid, because map units mislead: EPSG:3857 says twice the truth at 60° north. The two sides
+        are averaged geometrically. A local engineering crs has no ellipsoid; its own units count.
         """
         if self.crs is None:
             return None
         crs = ProjCRS.from_user_input(self.crs)
-        if not crs.is_geographic:
+        geod = crs.get_geod()
+        if crs.geodetic_crs is None or geod is None:
             factor = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
             return math.sqrt(abs(self.transform.determinant)) * factor
         col, row = self.width / 2, self.height / 2
-        (lon, lat), right, down = (self.transform * p for p in ((col, row), (col + 1, row), (col, row + 1)))
-        geod = crs.get_geod() or Geod(ellps="WGS84")
-        across = geod.inv(lon, lat, *right)[2]
-        along = geod.inv(lon, lat, *down)[2]
+        xs, ys = zip(*(self.transform * p for p in ((col, row), (col + 1, row), (col, row + 1))), strict=True)
+        lons, lats = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(xs, ys)
+        across = geod.inv(lons[0], lats[0], lons[1], lats[1])[2]
+        along = geod.inv(lons[0], lats[0], lons[2], lats[2])[2]
         return math.sqrt(across * along)
 
     def require_same(self, other: "Grid", *, mine: str, theirs: str) -> None:

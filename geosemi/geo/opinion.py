@@ -25,12 +25,12 @@ from geosemi.legend import Legend
 FORMAT = "1"
 
 
-def bits_dtype(classes: int) -> np.dtype[np.unsignedinteger]:  # type: ignore[type-arg]
+def bits_dtype(classes: int) -> np.dtype[np.unsignedinteger]:
     """Return the smallest unsigned dtype that holds one bit a class."""
     return np.dtype(np.uint8 if classes <= 8 else np.uint16 if classes <= 16 else np.uint32)
 
 
-def pack(seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.unsignedinteger]:  # type: ignore[type-arg]
+def pack(seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.unsignedinteger]:
     """Turn (K, h, w) bool into (h, w) class bits."""
     dtype = bits_dtype(len(seen))
     bits = np.zeros(seen.shape[1:], dtype=dtype)
@@ -39,13 +39,15 @@ def pack(seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.unsignedinteger]:  # typ
     return bits
 
 
-def unpack(bits: npt.NDArray[np.unsignedinteger], classes: int) -> npt.NDArray[np.bool_]:  # type: ignore[type-arg]
+def unpack(bits: npt.NDArray[np.unsignedinteger], classes: int) -> npt.NDArray[np.bool_]:
     """Turn (h, w) class bits into (K, h, w) bool; the inverse of `pack`."""
     shifts = np.arange(classes, dtype=bits.dtype)[:, None, None]
     return ((bits[None] >> shifts) & 1).astype(bool)
 
 
-def write_opinion(path: Path, bits: npt.NDArray[np.unsignedinteger], grid: Grid, *, legend: Legend, source: str) -> None:  # type: ignore[type-arg]
+def write_opinion(
+    path: Path, bits: npt.NDArray[np.unsignedinteger], grid: Grid, *, legend: Legend, source: str
+) -> None:
     """Write class bits (h, w) on a scene's grid as a compressed, tiled GeoTIFF.
 
     Args:
@@ -55,10 +57,17 @@ def write_opinion(path: Path, bits: npt.NDArray[np.unsignedinteger], grid: Grid,
         legend: whose class k is bit k.
         source: who speaks, in words; shown wherever the opinion is used.
     """
+    layout = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"}
     profile = {
-        "driver": "GTiff", "count": 1, "dtype": bits.dtype.name, "crs": grid.crs, "transform": grid.transform,
-        "height": grid.height, "width": grid.width, "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate",
-    }  # fmt: skip
+        "driver": "GTiff",
+        "count": 1,
+        "dtype": bits.dtype.name,
+        "crs": grid.crs,
+        "transform": grid.transform,
+        "height": grid.height,
+        "width": grid.width,
+        **layout,
+    }
     with MemoryFile() as memory:
         with memory.open(**profile) as dataset:
             dataset.write(bits, 1)

@@ -41,7 +41,17 @@ _SAFE: dict[str, Any] = {
 }
 MAX_BANDS = 1024
 MAX_BLOCK_BYTES = 512 * 2**20
-_DAMAGE = ("JPEGLib", "LZWDecode", "ZIPDecode", "PixarLog", "LZMA", "ZSTD", "TIFFFillTile", "TIFFFillStrip", "TIFFReadEncoded")
+_DAMAGE = (
+    "JPEGLib",
+    "LZWDecode",
+    "ZIPDecode",
+    "PixarLog",
+    "LZMA",
+    "ZSTD",
+    "TIFFFillTile",
+    "TIFFFillStrip",
+    "TIFFReadEncoded",
+)
 
 
 class RasterFile:
@@ -122,7 +132,8 @@ class RasterFile:
     def _damaged(self, window: Window, cause: str) -> SceneUnreadable:
         where = f"rows {window.row}–{window.stop_row - 1}, columns {window.col}–{window.stop_col - 1}"
         return SceneUnreadable(
-            f"`{self.path}` cannot be decoded at {where} ({_printable(cause)})", hint="copy the file again; it is damaged"
+            f"`{self.path}` cannot be decoded at {where} ({_printable(cause)})",
+            hint="copy the file again; it is damaged",
         )
 
 
@@ -198,7 +209,10 @@ def _driver_of(path: Path) -> str:
 def _gate(path: Path, dataset: Any) -> None:
     """Refuse what would be unsafe or ruinous to read, before the first read."""
     if dataset.count > MAX_BANDS:
-        raise ResourceError(f"`{path}` claims {dataset.count} bands; the limit is {MAX_BANDS}", hint="select bands with gdal_translate -b")
+        raise ResourceError(
+            f"`{path}` claims {dataset.count} bands; the limit is {MAX_BANDS}",
+            hint="select bands with gdal_translate -b",
+        )
     if dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
         raise UnsafeInput(
             f"`{path}` names another file as its overview", hint="make a clean copy with gdal_translate if you trust it"
@@ -211,10 +225,12 @@ def _gate(path: Path, dataset: Any) -> None:
             f"`{path}` stores {block / 2**20:,.0f} MB a block; the limit is {MAX_BLOCK_BYTES / 2**20:.0f} MB",
             hint="re-tile it: `gdal_translate -co TILED=YES in.tif out.tif`",
         )
-    if any(np.issubdtype(np.dtype(d), np.complexfloating) for d in dataset.dtypes if not d.startswith("complex_int")) or any(
-        d.startswith("complex") for d in dataset.dtypes
-    ):
-        raise SceneUnreadable(f"`{path}` holds complex samples", hint="only real images can be mapped; take the amplitude first")
+    if any(
+        np.issubdtype(np.dtype(d), np.complexfloating) for d in dataset.dtypes if not d.startswith("complex_int")
+    ) or any(d.startswith("complex") for d in dataset.dtypes):
+        raise SceneUnreadable(
+            f"`{path}` holds complex samples", hint="only real images can be mapped; take the amplitude first"
+        )
     if dataset.driver == "GTiff":
         _require_complete(path, dataset)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,8 @@ from geosemi.geo.grid import Grid
 from geosemi.geo.raster import RasterFile, open_raster
 from geosemi.geo.window import Window
 
-# rasterio writes the 4th band of a uint8 file as alpha, so near-infrared often carries that tag; a true alpha has few values
+# rasterio writes the 4th band of a uint8 file as alpha, so near-infrared often carries that tag; a true alpha has few
+# values
 MAX_ALPHA_VALUES = 16
 
 
@@ -78,12 +79,10 @@ class Scene:
         missing = [b for b in bands if b not in known]
         if missing or not bands:
             raise BandMismatch(
-                f"`{self.path}` has the bands {list(known)}, not {missing or 'an empty list'}", hint="choose bands with `--bands 1,2,3`"
+                f"`{self.path}` has the bands {list(known)}, not {missing or 'an empty list'}",
+                hint="choose bands with `--bands 1,2,3`",
             )
-        return Scene(
-            self.path, self.grid, tuple(known[b] for b in bands), tuple(bands), self.dtype, self.nodata, self.alpha, self.masked,
-            self.has_gcps,
-        )  # fmt: skip
+        return replace(self, bands=tuple(known[b] for b in bands), indexes=tuple(bands))
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,10 @@ class Window:
 
 
 def starts(length: int, size: int, overlap: int) -> list[int]:
-    """Return where windows of `size` begin so that they cover `0 … length-1`, each overlapping the next by `overlap` or more.
+    """Return where windows of `size` begin so that they cover `0 … length-1`.
 
-    The last window shifts inwards, so none leaves the scene; where `length < size` the only start is 0.
+    Each overlaps the next by `overlap` or more. The last window shifts inwards, so none leaves the scene; where
+    `length < size` the only start is 0.
     """
     if length <= 0 or size <= 0 or not 0 <= overlap < size:
         raise ValueError(f"need length > 0 and 0 <= overlap < size, got {length=}, {size=}, {overlap=}")

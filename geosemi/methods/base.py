@@ -52,7 +52,7 @@ class Method(nn.Module, ABC):
         """Return the network that a user ships."""
 
     def after_step(self, progress: Progress) -> None:
-        """Update what gradients do not: moving averages, banks, merged heads. `progress.step` is the step just finished."""
+        """Update what gradients do not: moving averages, banks. `progress.step` is the step just finished."""
 
     def report(self) -> Mapping[str, Tensor]:
         """Return detached scalars of the last step that are no losses, e.g. the share of trusted pixels."""

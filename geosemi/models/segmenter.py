@@ -31,7 +31,10 @@ class Segmenter(nn.Module, ABC):
         """Return logits (B, K, *size) from the maps of `encode`."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits (B, K, H, W) of a normalised image (B, C, H, W) of any size; it is padded to the stride and cropped back."""
+        """Return logits (B, K, H, W) of a normalised image (B, C, H, W) of any size.
+
+        The image is padded to the stride by repeating its edge, and the logits are cropped back.
+        """
         height, width = image.shape[-2:]
         down, right = -height % self.stride, -width % self.stride
         if down or right:

@@ -1,0 +1,54 @@
+"""The `geosemi` command: its groups, its errors and its exit codes. Each command lives in a file of its own."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from geosemi import __version__
+from geosemi.errors import GeosemiError
+
+app = typer.Typer(
+    name="geosemi",
+    help="Learn land cover from a few labelled pixels; map scenes of any size for QGIS.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+LEARN, APPLY, INSPECT = "Learn", "Apply", "Inspect"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"geosemi {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before any command."""
+
+
+def main() -> None:
+    """Run the command line; a known failure ends in two lines on stderr and its exit code, never in a traceback."""
+    try:
+        app()
+    except GeosemiError as error:
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"[bold red]error:[/] {_plain(error.message)}")
+        console.print(f"[bold cyan]hint:[/] {_plain(error.hint)}")
+        sys.exit(error.exit_code)
+
+
+def _plain(text: str) -> str:
+    """Keep a file's own name from being read as markup or as terminal control codes."""
+    from rich.markup import escape
+
+    return escape("".join(c if c.isprintable() else "?" for c in text))
