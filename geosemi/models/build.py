@@ -11,7 +11,7 @@ from geosemi.models.light import LightSegmenter
 from geosemi.models.segmenter import Segmenter
 from geosemi.settings import Settings
 
-ModelName = Literal["light"]
+ModelName = Literal["light", "dinov2_small", "dinov2_base", "dinov2_large"]
 
 
 class ModelSpec(Settings):
@@ -22,7 +22,7 @@ class ModelSpec(Settings):
         weights: what the backbone starts from. `default`: the model's usual weights (none for `light`, the DINOv2
             backbone of the same size from the Hugging Face hub for the others). None: train from scratch. Else a
             `.safetensors` file, a folder with `model.safetensors`, or a hub id such as `facebook/dinov2-small`.
-        revision: commit of the hub repository; None takes its main branch. For hub ids only.
+        revision: commit of the hub repository; None takes its main branch.
     """
 
     name: ModelName = "light"
@@ -33,22 +33,30 @@ class ModelSpec(Settings):
     def _fits(self) -> Self:
         if self.name == "light" and self.weights not in {None, "default"}:
             raise ValueError("`light` has no pretrained weights; leave `weights` out, or choose a DINOv2 model")
-        if self.revision is not None and self.weights is None:
-            raise ValueError("`revision` needs `weights`")
+        if self.revision is not None and (self.name == "light" or self.weights is None):
+            raise ValueError("`revision` is a commit of pretrained weights, and there are none")
         return self
 
-    @property
-    def from_scratch(self) -> "ModelSpec":
-        """The same network without pretrained weights."""
-        return self.model_copy(update={"weights": None, "revision": None})
 
-
-def _light(spec: ModelSpec, bands: int, classes: int) -> Segmenter:  # noqa: ARG001 - light has nothing to choose
+def _light(spec: ModelSpec, bands: int, classes: int, *, load: bool) -> Segmenter:  # noqa: ARG001 - nothing to choose
     return LightSegmenter(bands=bands, classes=classes)
 
 
-MODELS: MappingProxyType[str, Callable[[ModelSpec, int, int], Segmenter]] = MappingProxyType({"light": _light})
-"""Name → builder of (spec, bands, classes)."""
+def _dinov2(spec: ModelSpec, bands: int, classes: int, *, load: bool) -> Segmenter:
+    # imported here: timm takes 1.4 s of CPU, which nobody pays who maps with `light`
+    from geosemi.models.dinov2 import SIZES, DinoSegmenter  # noqa: PLC0415
+
+    size = SIZES[spec.name]
+    model = DinoSegmenter(size, bands=bands, classes=classes, pretrained=spec.weights is not None)
+    if load and spec.weights is not None:
+        model.load_backbone(size.hub if spec.weights == "default" else spec.weights, revision=spec.revision)
+    return model
+
+
+MODELS: MappingProxyType[str, Callable[..., Segmenter]] = MappingProxyType(
+    {"light": _light, "dinov2_small": _dinov2, "dinov2_base": _dinov2, "dinov2_large": _dinov2}
+)
+"""Name → builder (spec, bands, classes, *, load), where `load` says whether pretrained weights are read."""
 
 
 def build_segmenter(spec: ModelSpec, *, bands: int, classes: int, seed: int) -> Segmenter:
@@ -63,18 +71,20 @@ def build_segmenter(spec: ModelSpec, *, bands: int, classes: int, seed: int) -> 
         seed: of all weights that are not pretrained.
 
     Raises:
-        WeightsUnavailable: pretrained weights are neither on disk nor to be had.
+        WeightsUnavailable: pretrained weights are neither on disk nor to be had, or of another network.
+        UnsafeInput: the weights are a pickle.
+        BundleError: the weights cannot be read as safetensors.
         ValueError: bands or classes below 1.
     """
     if bands < 1 or classes < 1:
         raise ValueError(f"a network needs bands and classes, got bands={bands}, classes={classes}")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
-        return MODELS[spec.name](spec, bands, classes).train()
+        return MODELS[spec.name](spec, bands, classes, load=True).train()
 
 
 def skeleton(spec: ModelSpec, *, bands: int, classes: int) -> Segmenter:
     """Build a network whose weights are uninitialised memory, for a state that is loaded next; reads no weights."""
-    with torch.device("meta"):  # skips the initialisation: 4 s for the large network
-        model = MODELS[spec.name](spec.from_scratch, bands, classes)
+    with torch.device("meta"):  # skips the initialisation
+        model = MODELS[spec.name](spec, bands, classes, load=False)
     return model.to_empty(device="cpu")
