@@ -37,7 +37,8 @@ _SAFE: dict[str, Any] = {
     "GDAL_PAM_ENABLED": "NO",  # no .aux.xml is read, and none is written beside an input
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no .ovr, .msk, .tfw beside the file
     "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",  # a net under the rest: no URL opens
-    "GDAL_CACHEMAX": 64,  # MB; reading is sequential, a large cache only adds memory
+    # bytes, not MB: rasterio hands the number to GDALSetCacheMax; reading is sequential, more only adds memory
+    "GDAL_CACHEMAX": 64 * 2**20,
 }
 MAX_BANDS = 1024
 MAX_BLOCK_BYTES = 512 * 2**20
