@@ -189,7 +189,7 @@ def _read_card(path: Path, file: TensorFile) -> Card:
             f"`{path}` was written by a newer geosemi (format {version}, this one reads up to {FORMAT})",
             hint="update: pip install --upgrade geosemi",
         )
-    if _fingerprint(text, file.tensors) != sha256:
+    if version < 1 or _fingerprint(text, file.tensors) != sha256:
         raise BundleError(f"`{path}` is damaged: its contents do not match their SHA-256", hint=_DAMAGED)
     try:
         return Card.from_dict(content)
