@@ -88,7 +88,9 @@ def _read(path: Path) -> gpd.GeoDataFrame:
     try:
         frame = pyogrio.read_dataframe(path)
     except DataSourceError as error:
-        raise SceneUnreadable(f"`{path}` is no readable vector file", hint="open it in QGIS and export it again") from error
+        raise SceneUnreadable(
+            f"`{path}` is no readable vector file", hint="open it in QGIS and export it again"
+        ) from error
     if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
         raise SceneUnreadable(f"`{path}` holds no polygons", hint="export the label layer again")
     return frame
@@ -99,7 +101,8 @@ def _in_crs_of(frame: gpd.GeoDataFrame, grid: Grid, path: Path) -> gpd.GeoDataFr
         return frame
     if grid.crs is None:
         raise SceneUnreadable(
-            f"`{path}` has a coordinate system but its scene has none", hint="georeference the scene, e.g. gdal_translate -a_srs"
+            f"`{path}` has a coordinate system but its scene has none",
+            hint="georeference the scene, e.g. gdal_translate -a_srs",
         )
     return frame.to_crs(grid.crs)
 

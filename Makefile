@@ -1,0 +1,34 @@
+# Two commands set everything up: `make demo` and `make test`. They need Python >= 3.11 with venv, pip and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: demo test slow lint format clean
+
+demo: $(VENV)/installed  ## train, map and polygonise the sample scenes; ends with the paths and a picture
+	$(BIN)/python sample_data/demo.py --out demo
+
+test: $(VENV)/installed  ## the test suite
+	$(BIN)/python -m pytest
+
+slow: $(VENV)/installed  ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed  ## formatting, lint and types
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+format: $(VENV)/installed
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "geosemi needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,260 @@
+"""Which scenes, labels and opinions a learner gets: folders and globs, or a folder that `prepare` made."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from geosemi.data.listfiles import read_list
+from geosemi.errors import BandMismatch, ConfigError, DatasetMissing, LegendError
+from geosemi.geo.burn import VECTOR_SUFFIXES
+from geosemi.geo.scene import Scene
+from geosemi.legend import Legend
+from geosemi.settings import Settings
+from geosemi.yamlfile import read_yaml
+
+RASTER_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+
+
+class DataSettings(Settings):
+    """Where scenes and labels are. Relative paths are relative to `root`.
+
+    A folder means all rasters in it; a glob (`2024/**/*.tif`) means what it matches. A label belongs to the scene with
+    the same file name up to the suffix, and is a raster on the scene's grid or a vector layer in any crs.
+    """
+
+    dataset: str = Field("scenes", description="`scenes`, or the name of a data set that `geosemi prepare` knows")
+    root: Path = Field(Path(), description="folder that the other paths start from")
+    images: str = Field("images", description="folder or glob of scenes that may have labels")
+    labels: str = Field("labels", description="folder of label rasters or vector layers")
+    unlabelled: str | None = Field("unlabelled", description="folder or glob of scenes without labels; may be absent")
+    opinions: str | None = Field("opinions", description="folder of opinion rasters, one a scene; may be absent")
+    legend: Path = Field(Path("legend.yaml"), description="the classes")
+    label_column: str | None = Field(None, description="class column of vector labels; found by name if not given")
+    label_outside: str | None = Field(None, description="class of pixels that no label polygon covers")
+    bands: tuple[int, ...] | None = Field(None, description="1-based bands to use; all if not given")
+    validation: tuple[str, ...] = Field((), description="names or globs of scenes kept for validation")
+    test: tuple[str, ...] = Field((), description="names or globs of scenes kept for testing, never seen in training")
+    lists: Path | None = Field(None, description="folder with labeled.txt, unlabeled.txt, val.txt (two columns a line)")
+
+
+Part = Literal["train", "val", "test", "unlabelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class SceneFiles:
+    """A scene and what is known about it.
+
+    Attributes:
+        name: unique among the scenes of a run.
+        scene: its raster, bands already selected.
+        label: label raster or vector layer, or None.
+        opinion: opinion raster, or None.
+        part: the part of the split that it belongs to by decree, or None where the split decides.
+        group: scenes of one group are never divided between train, val and test.
+        chosen: True where a list file names it as labelled, False where one names it as unlabelled.
+    """
+
+    name: str
+    scene: Scene
+    label: Path | None
+    opinion: Path | None = None
+    part: Part | None = None
+    group: str = ""
+    chosen: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSet:
+    """All scenes of a run with one legend and the same bands.
+
+    Attributes:
+        scenes: labelled and unlabelled scenes.
+        legend: their classes.
+        exclude_from_mean: classes that the data set's own protocol leaves out of mean scores.
+    """
+
+    scenes: tuple[SceneFiles, ...]
+    legend: Legend
+    exclude_from_mean: tuple[str, ...] = ()
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Band names, the same for every scene."""
+        return self.scenes[0].scene.bands
+
+    @property
+    def has_opinions(self) -> bool:
+        """Whether any scene that can be trained on has an opinion raster."""
+        return any(s.opinion is not None for s in self.scenes)
+
+
+def find_scenes(settings: DataSettings) -> SceneSet:
+    """Find and open (metadata only) all scenes that the settings name.
+
+    Raises:
+        DatasetMissing: a folder is missing or empty.
+        BandMismatch: scenes differ in their number of bands.
+        LegendError, ConfigError, SceneUnreadable: as the files deserve.
+    """
+    root = settings.root.expanduser()
+    if not root.is_dir():
+        raise DatasetMissing(
+            f"the data folder `{root}` does not exist",
+            hint="give the folder of your scenes as `--data DIR`"
+            if settings.dataset == "scenes"
+            else f"get the data and run `geosemi prepare --dataset {settings.dataset} --source DIR --out {root}`",
+        )
+    legend = _legend(root / settings.legend)
+    if settings.lists is not None:
+        found = _from_lists(root, root / settings.lists, settings)
+    elif (root / "tiles.csv").is_file():
+        found = _from_prepared(root, settings)
+    else:
+        found = _from_folders(root, settings)
+    if not found:
+        raise DatasetMissing(f"no scene was found in `{root}`", hint="check `images` and `unlabelled` in the config")
+    return SceneSet(_checked(found), legend, _excluded(root))
+
+
+def _legend(path: Path) -> Legend:
+    if not path.is_file():
+        raise LegendError(
+            f"the legend `{path}` does not exist",
+            hint='write one: `classes:` and a line `- {id: 0, name: water, colour: "#2060c0"}` for each class',
+        )
+    return Legend.load(path)
+
+
+def _from_folders(root: Path, settings: DataSettings) -> list[SceneFiles]:
+    labels, opinions = root / settings.labels, settings.opinions and root / settings.opinions
+    found = []
+    for path in _matches(root, settings.images, required=True):
+        scene = _open(path, settings)
+        label = _partner(labels, path.stem, (*RASTER_SUFFIXES, *VECTOR_SUFFIXES))
+        opinion = _partner(opinions, path.stem, (".tif",)) if opinions else None
+        part = _decreed(path.stem, settings) or (None if label else "unlabelled")
+        if part in ("val", "test") and label is None:
+            raise DatasetMissing(
+                f"`{path}` is kept for {part} but has no label in `{labels}`", hint="add its label file"
+            )
+        found.append(SceneFiles(path.stem, scene, label, opinion, part))
+    if not any(s.label for s in found):
+        raise DatasetMissing(
+            f"none of the {len(found)} scenes in `{root / settings.images}` has a label in `{labels}`",
+            hint="a label is named like its scene: `a.tif` → `a.tif`, `a.png`, `a.gpkg`, `a.geojson` or `a.shp`",
+        )
+    for path in _matches(root, settings.unlabelled, required=False) if settings.unlabelled else ():
+        opinion = _partner(opinions, path.stem, (".tif",)) if opinions else None
+        name = path.stem if all(path.stem != s.name for s in found) else f"unlabelled/{path.stem}"
+        found.append(SceneFiles(name, _open(path, settings), None, opinion, "unlabelled"))
+    return found
+
+
+def _from_prepared(root: Path, settings: DataSettings) -> list[SceneFiles]:
+    found = []
+    opinions = settings.opinions and root / settings.opinions
+    with (root / "tiles.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            path = root / row["image"]
+            label = root / row["label"] if row["label"] else None
+            opinion = _partner(opinions, path.stem, (".tif",)) if opinions else None
+            part: Part | None = (
+                "unlabelled" if label is None else _decreed(row["group"], settings) or _part(row["split"])
+            )
+            found.append(SceneFiles(path.stem, _open(path, settings), label, opinion, part, group=row["group"]))
+    return found
+
+
+def _from_lists(root: Path, lists: Path, settings: DataSettings) -> list[SceneFiles]:
+    """Read labeled.txt, unlabeled.txt and val.txt (test.txt too where it exists), as the papers lay them out."""
+    parts: dict[str, tuple[Part, bool | None]] = {
+        "labeled.txt": ("train", True),
+        "unlabeled.txt": ("train", False),
+        "val.txt": ("val", None),
+        "test.txt": ("test", None),
+    }
+    found: dict[Path, SceneFiles] = {}
+    for name, (part, chosen) in parts.items():
+        # the papers keep val.txt and test.txt one folder above the ratio's own folder
+        path = next((p for p in (lists / name, lists.parent / name) if p.is_file()), None)
+        if path is None and name == "labeled.txt":
+            raise DatasetMissing(f"`{lists / name}` does not exist", hint="`lists` names the folder of labeled.txt")
+        for image, label in read_list(path) if path else ():
+            full = root / image
+            if full in found:
+                raise ConfigError(f"`{image}` is listed twice, in `{path}` too", hint="a picture belongs to one list")
+            truth = root / label if label and chosen is not False else None
+            found[full] = SceneFiles(
+                str(image.with_suffix("")), _open(full, settings), truth, None, part, chosen=chosen
+            )
+    return list(found.values())
+
+
+def _matches(root: Path, pattern: str, *, required: bool) -> list[Path]:
+    folder = root / pattern
+    paths = list(folder.iterdir()) if folder.is_dir() else list(root.glob(pattern))
+    rasters = sorted(p for p in paths if p.suffix.lower() in RASTER_SUFFIXES and not p.name.startswith("."))
+    if required and not rasters:
+        raise DatasetMissing(
+            f"no scene matches `{folder}`",
+            hint="give the folder of your GeoTIFFs, e.g. `--set data.images=orthophotos`",
+        )
+    return rasters
+
+
+def _partner(folder: Path | str, stem: str, suffixes: Sequence[str]) -> Path | None:
+    candidates = [Path(folder) / f"{stem}{suffix}" for suffix in suffixes]
+    existing = [c for c in candidates if c.is_file()]
+    if len(existing) > 1:
+        raise ConfigError(
+            f"`{stem}` has two labels: `{existing[0].name}` and `{existing[1].name}`",
+            hint="keep one of them in the folder",
+        )
+    return existing[0] if existing else None
+
+
+def _decreed(name: str, settings: DataSettings) -> Part | None:
+    if any(Path(name).match(pattern) for pattern in settings.validation):
+        return "val"
+    if any(Path(name).match(pattern) for pattern in settings.test):
+        return "test"
+    return "train" if settings.validation or settings.test else None
+
+
+def _part(word: str) -> Part | None:
+    parts: dict[str, Part] = {"train": "train", "val": "val", "test": "test", "unlabelled": "unlabelled"}
+    return parts.get(word)
+
+
+def _open(path: Path, settings: DataSettings) -> Scene:
+    scene = Scene.open(path)
+    return scene.select(settings.bands) if settings.bands else scene
+
+
+def _excluded(root: Path) -> tuple[str, ...]:
+    path = root / "dataset.yaml"
+    return tuple(str(n) for n in read_yaml(path).get("exclude_from_mean", ())) if path.is_file() else ()
+
+
+def _checked(found: list[SceneFiles]) -> tuple[SceneFiles, ...]:
+    names = [s.name for s in found]
+    double = next((n for n in names if names.count(n) > 1), None) if len(set(names)) < len(names) else None
+    if double:
+        raise ConfigError(f"two scenes are named `{double}`", hint="rename one: a label finds its scene by name")
+    first = found[0].scene
+    for other in found:
+        if len(other.scene.bands) != len(first.bands):
+            raise BandMismatch(
+                f"`{other.scene.path}` has {len(other.scene.bands)} bands, `{first.path}` has {len(first.bands)}",
+                hint="choose bands that all scenes have, e.g. `--set data.bands=[1,2,3]`",
+            )
+        if other.scene.dtype != first.dtype:
+            raise BandMismatch(
+                f"`{other.scene.path}` is {other.scene.dtype}, `{first.path}` is {first.dtype}",
+                hint="convert them to one type, e.g. `gdal_translate -ot Byte -scale …`",
+            )
+    return tuple(s if s.group else replace(s, group=s.name) for s in found)

@@ -1,0 +1,241 @@
+"""The loop around a method: chips → crops → losses → step → after the step, on one device or several ranks."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from geosemi.data.augment import Augment
+from geosemi.data.batch import Batch, Chips
+from geosemi.data.keyed import keyed_generator
+from geosemi.errors import GeosemiError, Interrupted, ResourceError
+from geosemi.methods.base import Method, Progress
+from geosemi.metrics import Scores
+from geosemi.models.segmenter import Segmenter
+from geosemi.train.checkpoint import State, load_newest, save_checkpoint
+from geosemi.train.journal import Journal
+from geosemi.train.settings import TrainSettings
+from geosemi.train.stop import StopFlag, stop_on_signals
+from geosemi.train.watch import Watcher
+
+MAX_SKIPPED = 3
+
+
+class TrainingDiverged(GeosemiError):
+    """The loss is not finite for several steps in a row."""
+
+
+class ChipSource(Protocol):
+    """Where chips come from, e.g. `geosemi.data.loaders.ChipLoader`."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one pass over the ground."""
+
+    def steps(self, start: int, stop: int) -> Iterator[tuple[Chips, Chips | None]]:
+        """Yield labelled and unlabelled chips of steps `start … stop-1`."""
+
+
+Validate = Callable[[Segmenter, Fabric], Scores]
+Keep = Callable[[Segmenter, int, Scores | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a finished run is worth.
+
+    Attributes:
+        steps: steps trained in all.
+        best: best validation mIoU, or NaN where nothing was validated.
+        best_step: when it was reached.
+    """
+
+    steps: int
+    best: float
+    best_step: int
+
+
+@dataclass
+class Trainer:
+    """One run of one method.
+
+    Attributes:
+        method: what learns.
+        chips: what it learns from.
+        augment: how chips become crops.
+        settings: the loop's settings.
+        folder: the run folder; checkpoints and curves go there.
+        fingerprint: of all settings; a checkpoint of others is refused.
+        watcher: who is told.
+        validate: scores the predictor on validation ground, or None.
+        keep: called with the predictor when it is the best so far (and at the end where there is no validation).
+    """
+
+    method: Method
+    chips: ChipSource
+    augment: Augment
+    settings: TrainSettings
+    folder: Path
+    fingerprint: str
+    watcher: Watcher
+    validate: Validate | None
+    keep: Keep
+
+    def fit(self, fabric: Fabric, *, resume: bool) -> Outcome:
+        """Train to the end, or until somebody asks to stop.
+
+        Raises:
+            Interrupted: stopped by a signal; a checkpoint was written.
+            TrainingDiverged: the loss was not finite four times in a row.
+            ResourceError: the device's memory is full.
+        """
+        total = self.settings.total_steps(self.chips.steps_per_epoch)
+        optimizer = self._optimizer()
+        state = State(0, -1.0, self.fingerprint)
+        model, optimizer = fabric.setup(self.method, optimizer)
+        if resume:  # after setup, because moments are restored to the device of their parameters
+            state, damage = load_newest(self.folder / "checkpoints", self.fingerprint, self.method, optimizer)
+            for line in damage:
+                self.watcher.note(f"passed over a checkpoint: {line}")
+        self.watcher.started(total, state.step)
+        with Journal(self.folder, state.step, active=fabric.is_global_zero) as journal, stop_on_signals() as stop:
+            run = _Run(self, fabric, model, optimizer, journal, total)
+            try:
+                return run.steps(state, stop)
+            except torch.OutOfMemoryError as error:
+                raise ResourceError(
+                    "the device's memory is full",
+                    hint="lower `chips.labelled` and `chips.unlabelled`, or `augment.size`",
+                ) from error
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        slow = {id(p) for m in self.method.modules() if isinstance(m, Segmenter) for p in m.pretrained_parameters()}
+        trained = [p for p in self.method.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if (id(p) in slow) == pretrained], "initial_lr": lr, "lr": lr}
+            for pretrained, lr in ((False, self.settings.lr), (True, self.settings.lr_pretrained))
+        ]
+        return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=self.settings.weight_decay)
+
+
+@dataclass
+class _Run:
+    """The parts of a run that exist only while it runs."""
+
+    trainer: Trainer
+    fabric: Fabric
+    model: Any  # the method as Fabric wraps it
+    optimizer: Any
+    journal: Journal
+    total: int
+
+    def steps(self, state: State, stop: StopFlag) -> Outcome:
+        every = self.trainer.settings.validate_every or max(1, self.total // 10)
+        save_every = self.trainer.settings.save_every or every
+        best_step = state.step
+        self.model.train()
+        for chips, more in self.trainer.chips.steps(state.step, self.total):
+            state = self._step(state, chips, more)
+            if state.step % every == 0 or state.step == self.total:
+                better = self._validate(state)
+                if better is not None:
+                    state, best_step = replace(state, best=better), state.step
+            if stop or state.step % save_every == 0 or state.step == self.total:
+                self._save(state)
+            if stop and state.step < self.total:
+                raise Interrupted(
+                    f"stopped after step {state.step} of {self.total}; the state is saved",
+                    hint="run the same command with `--resume` to go on",
+                )
+        return Outcome(state.step, state.best if state.best >= 0 else math.nan, best_step)
+
+    def _step(self, state: State, chips: Chips, more: Chips | None) -> State:
+        settings, step = self.trainer.settings, state.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * settings.learning_rate_factor(step, self.total)
+        batch = self._augmented(chips, more, step)
+        progress = Progress(step, self.total)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = self.model(batch, progress)
+        loss = torch.stack(list(losses.values())).sum()
+        values = {name: float(value) for name, value in losses.items()} | {"loss": float(loss)}
+        if not self._finite_everywhere(loss):
+            return self._skipped(state, values, batch)
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        self.trainer.method.after_step(progress)
+        self._tell(step, values)
+        return replace(state, step=step + 1, skipped=0)
+
+    def _augmented(self, chips: Chips, more: Chips | None, step: int) -> Batch:
+        augment, device = self.trainer.augment, self.fabric.device
+        keys = (self.trainer.settings.seed, "augment", step, self.fabric.global_rank)
+        labelled = augment.labelled(_to(chips, device), keyed_generator(*keys, "labelled"))
+        if more is None:
+            return Batch(labelled)
+        return Batch(labelled, augment.unlabelled(_to(more, device), keyed_generator(*keys, "unlabelled")))
+
+    def _finite_everywhere(self, loss: Tensor) -> bool:
+        finite = torch.isfinite(loss).float()
+        return bool(self.fabric.all_reduce(finite, reduce_op="min") > 0) if self.fabric.world_size > 1 else bool(finite)
+
+    def _skipped(self, state: State, values: Mapping[str, float], batch: Batch) -> State:
+        """Leave a step out whose loss is not finite; the moving average is not touched either."""
+        if state.skipped >= MAX_SKIPPED:
+            places = ", ".join(batch.unlabelled.place[:3]) if batch.unlabelled else "labelled chips"
+            raise TrainingDiverged(
+                f"the loss is not finite for {MAX_SKIPPED + 1} steps in a row, last at step {state.step} ({places})",
+                hint="lower `train.lr`, or use `--set train.precision=fp32`; the last checkpoint is good",
+            )
+        self.trainer.watcher.note(f"step {state.step}: the loss is not finite, the step is left out")
+        self._tell(state.step, values)
+        return replace(state, step=state.step + 1, skipped=state.skipped + 1)
+
+    def _tell(self, step: int, values: Mapping[str, float]) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        extra = {name: float(value) for name, value in self.trainer.method.report().items()}
+        self.journal.step(step, {**values, **extra, "lr": self.optimizer.param_groups[0]["lr"]})
+        self.trainer.watcher.stepped(step, values)
+
+    def _validate(self, state: State) -> float | None:
+        """Score and, if it is the best so far, keep the predictor. Return the new best."""
+        trainer, predictor = self.trainer, self.trainer.method.predictor()
+        if trainer.validate is None:
+            if state.step == self.total and self.fabric.is_global_zero:
+                trainer.keep(predictor, state.step, None)
+            return None
+        self.model.eval()
+        with torch.no_grad():
+            scores = trainer.validate(predictor, self.fabric)
+        self.model.train()
+        best = scores.miou > state.best
+        if self.fabric.is_global_zero:
+            self.journal.validation(state.step, scores)
+            trainer.watcher.validated(state.step, scores, best=best)
+            if best:
+                trainer.keep(predictor, state.step, scores)
+        return scores.miou if best else None
+
+    def _save(self, state: State) -> None:
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.trainer.folder / "checkpoints", state, self.trainer.method, self.optimizer)
+        self.fabric.barrier()
+
+
+def _to(chips: Chips, device: torch.device) -> Chips:
+    def moved(tensor: Tensor) -> Tensor:
+        return tensor.to(device, non_blocking=True)
+
+    return Chips(
+        image=moved(chips.image),
+        valid=moved(chips.valid),
+        label=None if chips.label is None else moved(chips.label),
+        opinion=None if chips.opinion is None else moved(chips.opinion),
+        place=chips.place,
+    )

@@ -1,0 +1,309 @@
+"""A whole training run: find the data, divide it, train, and leave a folder that a stranger can predict with.
+
+The run folder holds `config.yaml` (the resolved settings), `split.json` (who was trained and validated on), the curves,
+`checkpoints/`, `bundle.safetensors` (the best predictor), `validation.png` and `run.json` (how it came to be).
+"""
+
+import hashlib
+import json
+import statistics
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.fabric import Fabric
+
+from geosemi import __version__
+from geosemi.data.augment import Augment
+from geosemi.data.loaders import ChipLoader, validation_chips
+from geosemi.data.normalise import Radiometry
+from geosemi.data.scenes import SceneSet, find_scenes
+from geosemi.data.splits import Split, make_split
+from geosemi.data.statistics import Truth, find_truth, measure_radiometry
+from geosemi.errors import ConfigError, OutputError
+from geosemi.geo.commit import write_files
+from geosemi.methods.base import Method
+from geosemi.methods.build import build_method
+from geosemi.metrics import PRESETS, Confusion, Protocol, Scores, score
+from geosemi.models.build import build_segmenter
+from geosemi.models.bundle import Bundle, Card
+from geosemi.models.segmenter import Segmenter
+from geosemi.train.loop import Outcome, Trainer
+from geosemi.train.pictures import Panel, draw_panels
+from geosemi.train.settings import RunSettings
+from geosemi.train.watch import Silent, Watcher
+
+BUNDLE = "bundle.safetensors"
+_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+_PANELS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that is known before the first step."""
+
+    scenes: SceneSet
+    truth: Truth
+    split: Split
+    radiometry: Radiometry
+    protocol: Protocol
+
+
+def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Watcher | None = None) -> Path:
+    """Train one method on one split and return the path of the shipped model.
+
+    Args:
+        settings: everything the run is told.
+        out: the run folder; made if missing, refused if it holds another run and `resume` is False.
+        resume: go on from the newest checkpoint; on a CPU the result is the same, bit for bit, as without a stop.
+        watcher: who is told how it goes.
+
+    Raises:
+        GeosemiError: anything that is wrong with settings, data or disk, before the first step where possible.
+    """
+    watcher = watcher or Silent()
+    _open_folder(out, resume=resume)
+    prepared = prepare_run(settings, watcher)
+    fabric = Fabric(
+        accelerator=settings.train.device,
+        devices=settings.train.devices,
+        precision=_PRECISION[settings.train.precision],
+    )
+    fabric.launch()
+    method = _build(settings, prepared)
+    if fabric.is_global_zero:
+        _write_folder(out, settings, prepared)
+    chips = _chips(settings, prepared, method, fabric)
+    _say(settings, prepared, method, fabric, watcher)
+    trainer = Trainer(
+        method=method,
+        chips=chips,
+        augment=Augment(prepared.radiometry, settings.augment),
+        settings=settings.train,
+        folder=out,
+        fingerprint=_fingerprint(settings),
+        watcher=watcher,
+        validate=_Validator(settings, prepared) if prepared.split.validation else None,
+        keep=lambda model, step, scores: _keep(out, settings, prepared, model, step, scores),
+    )
+    outcome = trainer.fit(fabric, resume=resume)
+    if fabric.is_global_zero:
+        _finish(out, settings, prepared, outcome)
+    fabric.barrier()
+    return out / BUNDLE
+
+
+def prepare_run(settings: RunSettings, watcher: Watcher) -> Prepared:
+    """Find scenes, read every label once, divide the ground, measure the bands; all that can fail early fails here."""
+    if settings.train.protocol not in PRESETS:
+        raise ConfigError(
+            f"`train.protocol` is `{settings.train.protocol}`", hint=f"choose one of {', '.join(PRESETS)}"
+        )
+    scenes = find_scenes(settings.data)
+    truth = find_truth(scenes, settings.data, watcher.counted)
+    split = make_split(scenes, settings.split, truth)
+    used = {r.scene for r in (*split.labelled, *split.unlabelled)}
+    radiometry = measure_radiometry([s for s in scenes.scenes if s.name in used], settings.split.seed)
+    if (
+        settings.model.weights is not None
+        and settings.model.name != "light"
+        and scenes.scenes[0].scene.dtype == "uint8"
+    ):
+        radiometry = _pretrained_radiometry(radiometry)
+    protocol = PRESETS[settings.train.protocol]
+    if protocol.name == "default":
+        protocol = replace(protocol, exclude_from_mean=scenes.exclude_from_mean)
+    return Prepared(scenes, truth, split, radiometry, protocol)
+
+
+def _pretrained_radiometry(measured: Radiometry) -> Radiometry:
+    """Give 8-bit red, green, blue the mean and spread that the backbone was trained with; other bands keep theirs."""
+    known = Radiometry.imagenet()
+    mean, std = list(measured.mean), list(measured.std)
+    for place, m, s in zip(measured.rgb or (), known.mean, known.std, strict=False):
+        mean[place], std[place] = m, s
+    return replace(measured, mean=tuple(mean), std=tuple(std))
+
+
+def _build(settings: RunSettings, prepared: Prepared) -> Method:
+    student = build_segmenter(
+        settings.model,
+        bands=len(prepared.scenes.bands),
+        classes=len(prepared.scenes.legend),
+        seed=settings.train.seed,
+    )
+    return build_method(settings.method, student)
+
+
+def _chips(settings: RunSettings, prepared: Prepared, method: Method, fabric: Fabric) -> ChipLoader:
+    if method.needs_unlabelled and not prepared.split.unlabelled:
+        raise ConfigError(
+            f"`{settings.method.name}` needs unlabelled ground, and there is none",
+            hint="add unlabelled scenes, lower `--ratio`, or use `--method supervised`",
+        )
+    return ChipLoader(
+        prepared.scenes,
+        prepared.split,
+        settings.data,
+        settings.chips,
+        seed=settings.train.seed,
+        unlabelled=method.needs_unlabelled,
+        opinions=method.uses_opinions,
+        rank=fabric.global_rank,
+        ranks=fabric.world_size,
+    )
+
+
+class _Validator:
+    """Scores a predictor on the validation ground; keeps a few chips for the picture."""
+
+    def __init__(self, settings: RunSettings, prepared: Prepared) -> None:
+        self._settings, self._prepared = settings, prepared
+
+    def __call__(self, model: Segmenter, fabric: Fabric) -> Scores:
+        legend = self._prepared.scenes.legend
+        confusion = Confusion(len(legend))
+        for number, chips in enumerate(_validation(self._settings, self._prepared)):
+            if number % fabric.world_size != fabric.global_rank:
+                continue
+            label = predict_chips(model, chips.image.to(fabric.device), self._prepared.radiometry, fabric).cpu()
+            assert chips.label is not None
+            confusion.add(label.numpy(), chips.label.masked_fill(~chips.valid, 255).numpy())
+        if fabric.world_size > 1:
+            counts = fabric.all_reduce(torch.from_numpy(confusion.matrix).to(fabric.device), reduce_op="sum")
+            confusion.matrix = counts.cpu().numpy()
+        return score(confusion, legend, self._prepared.protocol)
+
+
+def predict_chips(model: Segmenter, image: torch.Tensor, radiometry: Radiometry, fabric: Fabric) -> torch.Tensor:
+    """Return class ids (B, S, S) of raw chips (B, C, S, S)."""
+    with torch.no_grad(), fabric.autocast():
+        ids: torch.Tensor = model(radiometry.normalise(image)).argmax(dim=1)
+    return ids
+
+
+def _validation(settings: RunSettings, prepared: Prepared) -> Any:
+    return validation_chips(
+        prepared.scenes,
+        prepared.split.validation,
+        settings.data,
+        size=settings.augment.size,
+        batch=max(1, settings.chips.labelled + settings.chips.unlabelled),
+    )
+
+
+def _keep(
+    out: Path, settings: RunSettings, prepared: Prepared, model: Segmenter, step: int, scores: Scores | None
+) -> None:
+    resolutions = [m for s in prepared.scenes.scenes if (m := s.scene.grid.metres_per_pixel())]
+    card = Card(
+        spec=settings.model,
+        legend=prepared.scenes.legend,
+        bands=prepared.scenes.bands,
+        mean=prepared.radiometry.mean,
+        std=prepared.radiometry.std,
+        tile=settings.augment.size,
+        resolution=statistics.median(resolutions) if resolutions else None,
+        version=__version__,
+        provenance={
+            "method": settings.method.name,
+            "dataset": settings.data.dataset,
+            "ratio": settings.split.ratio,
+            "labelled_blocks": len(prepared.split.labelled),
+            "dtype": prepared.scenes.scenes[0].scene.dtype,
+            "step": step,
+            "seed": settings.train.seed,
+            "validation": scores.to_dict() if scores else None,
+            "settings_sha256": _fingerprint(settings),
+        },
+    )
+    Bundle(model, card).save(out / BUNDLE)
+
+
+def _finish(out: Path, settings: RunSettings, prepared: Prepared, outcome: Outcome) -> None:
+    model = Bundle.load(out / BUNDLE).model
+    fabric = Fabric(accelerator="cpu", devices=1)
+    panels = []
+    for chips in _validation(settings, prepared):
+        label = predict_chips(model, chips.image, prepared.radiometry, fabric)
+        assert chips.label is not None
+        unit = prepared.radiometry.to_unit(chips.image)
+        for image, truth, guess, place in zip(unit, chips.label, label, chips.place, strict=True):
+            panels.append(Panel(image.numpy(), truth.numpy(), guess.numpy(), place))
+    if panels:
+        chosen = [panels[i * len(panels) // _PANELS] for i in range(min(_PANELS, len(panels)))]
+        picture = draw_panels(chosen, prepared.scenes.legend, rgb=prepared.radiometry.rgb)
+        write_files({out / "validation.png": picture})
+    facts = {
+        "version": __version__,
+        "command": " ".join(["geosemi", *sys.argv[1:]]),
+        "torch": torch.__version__,
+        "steps": outcome.steps,
+        "best_step": outcome.best_step,
+        "best_miou": outcome.best if outcome.best == outcome.best else None,
+        "labelled_blocks": len(prepared.split.labelled),
+        "train_blocks": prepared.split.train_blocks,
+        "leaky": prepared.split.leaky,
+    }
+    write_files({out / "run.json": json.dumps(facts, indent=1).encode()})
+
+
+def _say(settings: RunSettings, prepared: Prepared, method: Method, fabric: Fabric, watcher: Watcher) -> None:
+    """Tell in a few lines what is about to happen, and what the data lack."""
+    if not fabric.is_global_zero:
+        return
+    split, legend = prepared.split, prepared.scenes.legend
+    parameters = sum(p.numel() for p in method.predictor().parameters()) / 1e6
+    watcher.note(
+        f"{settings.method.name} with {settings.model.name} ({parameters:.2f} M parameters) on {fabric.device}: "
+        f"{len(split.labelled)} of {split.train_blocks} blocks labelled, {len(split.unlabelled)} unlabelled regions, "
+        f"{len(split.validation)} for validation, {len(split.test)} for testing"
+    )
+    counts = sum(prepared.truth.classes_in(r.scene, r.window) for r in split.labelled)
+    missing = [n for n, c in zip(legend.names, counts, strict=True) if c == 0]  # type: ignore[arg-type]
+    if missing:
+        watcher.note(
+            f"warning: the labelled blocks hold no pixel of {', '.join(missing)}; such a class cannot be learnt"
+        )
+    if split.leaky:
+        watcher.note(
+            "warning: split by patch as in the papers: validation patches touch training patches, scores are optimistic"
+        )
+    if method.uses_opinions and not prepared.scenes.has_opinions:
+        watcher.note(
+            "no opinion layers found: purification is off. "
+            "`geosemi annotate` will make them; put rasters into the folder `opinions` to use others"
+        )
+
+
+def _open_folder(out: Path, *, resume: bool) -> None:
+    if resume and not (out / "checkpoints").is_dir():
+        raise ConfigError(f"`{out}` holds no run to resume", hint="start it without `--resume`")
+    if not resume and (out / "config.yaml").exists():
+        raise OutputError(
+            f"`{out}` holds a run already", hint="pass `--resume` to go on with it, or choose another `--out`"
+        )
+    try:
+        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder `{out}` cannot be made: {error.strerror}", hint="choose another `--out`"
+        ) from error
+
+
+def _write_folder(out: Path, settings: RunSettings, prepared: Prepared) -> None:
+    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_files({out / "config.yaml": text.encode()})
+    prepared.split.save(out / "split.json")
+
+
+def _fingerprint(settings: RunSettings) -> str:
+    """Hash what decides the result; where it runs and how often it saves does not."""
+    plain = settings.model_dump(mode="json")
+    for key in ("device", "devices", "save_every"):
+        plain["train"].pop(key)
+    plain["chips"].pop("workers")
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

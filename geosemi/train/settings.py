@@ -1,0 +1,62 @@
+"""What a training run is told; each room defines its part, `RunSettings` holds them together."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from geosemi.data.augment import AugmentSettings
+from geosemi.data.loaders import LoaderSettings
+from geosemi.data.scenes import DataSettings
+from geosemi.data.splits import SplitSettings
+from geosemi.methods.build import MethodSettings
+from geosemi.models.build import ModelSpec
+from geosemi.settings import Settings
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class TrainSettings(Settings):
+    """The loop: how long, how fast, how often it looks at validation ground. Optimiser and schedule: METHODS 1.8."""
+
+    steps: int | None = Field(None, ge=1, description="optimiser steps; or give epochs")
+    epochs: float | None = Field(None, gt=0, description="passes over the unlabelled ground; or give steps")
+    lr: float = Field(2e-4, gt=0, description="learning rate of everything that starts from scratch")
+    lr_pretrained: float = Field(5e-6, gt=0, description="learning rate of parameters that came with weights")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay, on everything")
+    power: float = Field(0.9, ge=0, description="of the polynomial decay of the learning rate")
+    validate_every: int | None = Field(
+        None, ge=1, description="steps between validations; a tenth of the run if not given"
+    )
+    save_every: int | None = Field(
+        None, ge=1, description="steps between checkpoints; as often as validation if not given"
+    )
+    protocol: str = Field("default", description="how validation is scored: a preset of `geosemi.metrics.PRESETS`")
+    seed: int = Field(0, ge=0, description="of weights, order and augmentation (the split has its own)")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to compute")
+    devices: int = Field(1, ge=1, description="how many of them")
+    precision: Precision = Field("fp32", description="fp32, bf16 or fp16 (mixed)")
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Return the length of the run in steps; 20 epochs where neither steps nor epochs are given."""
+        if self.steps is not None:
+            return self.steps
+        return max(1, round((self.epochs or 20.0) * steps_per_epoch))
+
+    def learning_rate_factor(self, step: int, total: int) -> float:
+        """Return what the learning rates are multiplied with in steps 0, 1, 2 and so on.
+
+        As released, the value for step t+1 is computed with t, so the first two steps run at the full rate.
+        """
+        return float((1 - max(0, step - 1) / total) ** self.power)
+
+
+class RunSettings(Settings):
+    """Everything a training run is told."""
+
+    data: DataSettings = DataSettings()
+    split: SplitSettings = SplitSettings()
+    chips: LoaderSettings = LoaderSettings()
+    augment: AugmentSettings = AugmentSettings()
+    model: ModelSpec = ModelSpec()
+    method: MethodSettings
+    train: TrainSettings = TrainSettings()
