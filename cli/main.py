@@ -4,6 +4,8 @@ import sys
 from typing import Annotated
 
 import typer
+from geosemi.cli.prepare import EPILOG as PREPARE_EPILOG
+from geosemi.cli.prepare import prepare
 from rich.console import Console
 
 from geosemi import __version__
@@ -34,6 +36,9 @@ def options(
     ] = False,
 ) -> None:
     """Options before any command."""
+
+
+app.command(rich_help_panel=LEARN, epilog=PREPARE_EPILOG)(prepare)
 
 
 def main() -> None:
