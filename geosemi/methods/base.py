@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from geosemi.data.batch import Batch
+from geosemi.data.batch import Batch, Unlabelled
+from geosemi.errors import InputError
 from geosemi.models.segmenter import Segmenter
 
 IGNORE = 255  # label value of pixels without truth, in every batch
@@ -53,6 +54,19 @@ class Method(nn.Module, ABC):
 
     def after_step(self, progress: Progress) -> None:
         """Update what gradients do not: moving averages, banks. `progress.step` is the step just finished."""
+
+    def require_unlabelled(self, batch: Batch) -> Unlabelled:
+        """Return a batch's unlabelled crops.
+
+        Raises:
+            InputError: it has none.
+        """
+        if batch.unlabelled is None:
+            raise InputError(
+                f"`{type(self).__name__}` learns from unlabelled crops, and the batch has none",
+                hint="add unlabelled scenes, or use `--method supervised`",
+            )
+        return batch.unlabelled
 
     def report(self) -> Mapping[str, Tensor]:
         """Return detached scalars of the last step that are no losses, e.g. the share of trusted pixels."""

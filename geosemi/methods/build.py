@@ -1,0 +1,27 @@
+"""Which methods there are: `METHODS` is the whole registry."""
+
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import Field
+
+from geosemi.methods.base import Method
+from geosemi.methods.fixmatch import FixMatch, FixMatchSettings
+from geosemi.methods.mean_teacher import MeanTeacher, MeanTeacherSettings
+from geosemi.methods.semiearth import SemiEarth, SemiEarthSettings
+from geosemi.methods.supervised import Supervised, SupervisedSettings
+from geosemi.models.segmenter import Segmenter
+
+MethodSettings = Annotated[
+    SupervisedSettings | MeanTeacherSettings | FixMatchSettings | SemiEarthSettings, Field(discriminator="name")
+]
+
+METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(
+    {"supervised": Supervised, "mean_teacher": MeanTeacher, "fixmatch": FixMatch, "semiearth": SemiEarth}
+)
+"""Name → method; each is made from a student and the settings of the same name."""
+
+
+def build_method(settings: MethodSettings, student: Segmenter) -> Method:
+    """Return the method that the settings name, around a student that it will train."""
+    return METHODS[settings.name](student, settings)

@@ -1,0 +1,56 @@
+"""FixMatch with a moving-average teacher: the core that UniMatch V2, RS-MTDF and SemiEarth share."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from geosemi.data.batch import Batch, Unlabelled
+from geosemi.methods.averaged import AveragedTeacher
+from geosemi.methods.base import Progress
+from geosemi.methods.losses import consistency, cross_entropy
+from geosemi.methods.pseudo import Pseudo, mix
+from geosemi.models.segmenter import Segmenter
+from geosemi.settings import Settings
+
+
+class FixMatchSettings(Settings):
+    """Numbers of FixMatch-EMA; the defaults are those of UniMatch V2's code.
+
+    Attributes:
+        threshold: τ, confidence from which a pseudo-label is trained on.
+        ema: largest share that the teacher keeps of itself in a step.
+    """
+
+    name: Literal["fixmatch"] = "fixmatch"
+    threshold: float = Field(default=0.95, ge=0, lt=1)
+    ema: float = Field(default=0.996, ge=0, lt=1)
+
+
+class FixMatch(AveragedTeacher):
+    """L = (L_x + L_u) / 2; L_u is cross entropy on CutMixed strong views with trusted pseudo-labels of weak views."""
+
+    def __init__(self, student: Segmenter, settings: FixMatchSettings) -> None:
+        super().__init__(student, settings.ema)
+        self._threshold = settings.threshold
+        self._facts: dict[str, Tensor] = {}
+
+    def forward(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:  # noqa: ARG002 - no schedule
+        """Return `supervised` and `consistency`."""
+        x, u = batch.labelled, self.require_unlabelled(batch)
+        target = self.believe(u)
+        strong, target = mix(u.strong[0], target, u.boxes[0])
+        on_x, on_u = self.student(torch.cat([x.image, strong])).split([len(x.image), len(strong)])
+        return {"supervised": cross_entropy(on_x, x.label) / 2, "consistency": consistency(on_u, target) / 2}
+
+    def believe(self, crops: Unlabelled) -> Pseudo:
+        """Return un-mixed pseudo-labels of the weak views, and which of them are trusted."""
+        target = Pseudo.from_logits(self.teach(crops.weak), crops.valid, threshold=self._threshold)
+        self._facts = {"trusted": target.trusted_share}
+        return target
+
+    def report(self) -> Mapping[str, Tensor]:
+        """Return `trusted`, the share of valid unlabelled pixels that the last step learnt from, before mixing."""
+        return self._facts

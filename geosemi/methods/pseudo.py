@@ -1,0 +1,59 @@
+"""Machine truth: what a teacher says about unlabelled pixels, which of it is trusted, and how CutMix moves it."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Pseudo:
+    """Pseudo-labels of B crops of H × W pixels.
+
+    Attributes:
+        label: (B, H, W) int64, a class everywhere.
+        confidence: (B, H, W) float32, 0 … 1.
+        trusted: (B, H, W) bool, True where a student learns from the label; True on valid pixels only.
+        valid: (B, H, W) bool, False on nodata and padding.
+    """
+
+    label: Tensor
+    confidence: Tensor
+    trusted: Tensor
+    valid: Tensor
+
+    @classmethod
+    def from_logits(cls, logits: Tensor, valid: Tensor, *, threshold: float) -> Self:
+        """Take the likeliest class and its probability; trust it from `threshold` on.
+
+        Args:
+            logits: (B, K, H, W), of the un-mixed weak view.
+            valid: (B, H, W) bool.
+            threshold: τ, 0 … 1.
+        """
+        confidence, label = logits.float().softmax(dim=1).max(dim=1)
+        return cls(label, confidence, (confidence >= threshold) & valid, valid)
+
+    @property
+    def trusted_share(self) -> Tensor:
+        """Trusted pixels as a share of the valid ones, a scalar."""
+        return self.trusted.sum() / self.valid.sum().clamp(min=1)
+
+
+def mix(image: Tensor, target: Pseudo, box: Tensor) -> tuple[Tensor, Pseudo]:
+    """CutMix: inside its box, each crop and its pseudo-label come from the partner, which is the reversed batch.
+
+    The receiving crop's box decides. The middle crop of an odd batch is its own partner; a batch of one stays as it is.
+
+    Args:
+        image: (B, C, H, W), a strong view.
+        target: of the same crops, un-mixed.
+        box: (B, H, W) bool.
+    """
+
+    def mixed(pixels: Tensor) -> Tensor:
+        return torch.where(box, pixels.flip(0), pixels)
+
+    fields = (target.label, target.confidence, target.trusted, target.valid)
+    return torch.where(box[:, None], image.flip(0), image), Pseudo(*map(mixed, fields))
