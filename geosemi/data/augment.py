@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
@@ -20,11 +20,12 @@ from geosemi.data.cutmix import draw_boxes
 from geosemi.data.normalise import Radiometry
 from geosemi.data.photometric import Draws, PhotometricSettings, strong_colours
 from geosemi.errors import InputError
+from geosemi.settings import Settings
 
 IGNORE = 255  # label of pixels without truth, in every batch
 
 
-class AugmentSettings(BaseModel):
+class AugmentSettings(Settings):
     """What happens between a chip and a crop.
 
     Attributes:
@@ -37,8 +38,6 @@ class AugmentSettings(BaseModel):
         views: strong views a crop. FixMatch and its kin use the first only; UniMatch uses both.
         cutmix: probability that a strong view has a CutMix box.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int = Field(default=128, ge=8)
     scale: tuple[float, float] = (0.5, 2.0)

@@ -5,14 +5,16 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
+
+from geosemi.settings import Settings
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 
-class PhotometricSettings(BaseModel):
+class PhotometricSettings(Settings):
     """How far a strong view departs from the weak one. The defaults are UniMatch's.
 
     Attributes:
@@ -23,8 +25,6 @@ class PhotometricSettings(BaseModel):
         blur: probability of Gaussian blur.
         sigma: range of the blur's standard deviation, pixels.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     jitter: float = Field(default=0.8, ge=0, le=1)
     brightness: float = Field(default=0.5, ge=0, le=1)

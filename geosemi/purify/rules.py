@@ -7,7 +7,9 @@ silence and disagreement among classes mean, and which filter comes last. docs/m
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from geosemi.settings import Settings
 
 Mode = Literal["off", "paper", "released", "recommended"]
 Fusion = Literal["eq10", "noisy_or", "max"]
@@ -45,7 +47,7 @@ RULES: dict[str, Rules] = {
 }
 
 
-class PurifySettings(BaseModel):
+class PurifySettings(Settings):
     """Which rules purify pseudo-labels. What is left out is the mode's own value.
 
     Attributes:
@@ -57,8 +59,6 @@ class PurifySettings(BaseModel):
         conflict_max_conf: see `Rules`.
         post_threshold: see `Rules`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Mode = "recommended"
     tau_conf: float | None = Field(default=None, gt=0, le=1)
