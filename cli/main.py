@@ -4,11 +4,13 @@ import sys
 from typing import Annotated
 
 import typer
-from geosemi.cli.prepare import EPILOG as PREPARE_EPILOG
-from geosemi.cli.prepare import prepare
 from rich.console import Console
 
 from geosemi import __version__
+from geosemi.cli.prepare import EPILOG as PREPARE_EPILOG
+from geosemi.cli.prepare import prepare
+from geosemi.cli.train import EPILOG as TRAIN_EPILOG
+from geosemi.cli.train import train
 from geosemi.errors import GeosemiError
 
 app = typer.Typer(
@@ -39,6 +41,7 @@ def options(
 
 
 app.command(rich_help_panel=LEARN, epilog=PREPARE_EPILOG)(prepare)
+app.command(rich_help_panel=LEARN, epilog=TRAIN_EPILOG)(train)
 
 
 def main() -> None:

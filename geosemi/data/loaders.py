@@ -47,7 +47,7 @@ class SpotDataset(Dataset[tuple[dict[str, Any], str]]):
     def __getitem__(self, spot: Spot) -> tuple[dict[str, Any], str]:
         source = self.sources[spot.source]
         x, y = spot.query[0].start, spot.query[1].stop
-        return source[spot.query], f"{source.files.name}@{x:.2f},{y:.2f}"
+        return source[spot.query], f"{source.source.name}@{x:.2f},{y:.2f}"
 
 
 class Stream:

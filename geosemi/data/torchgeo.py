@@ -59,7 +59,7 @@ class SceneDataset(GeoDataset):  # type: ignore[misc]
         with_opinion: bool,
         keep: bool,
     ) -> None:
-        self.files = files
+        self.source = files
         self.legend = legend
         self.settings = settings
         self.with_label = with_label and files.label is not None
@@ -81,10 +81,10 @@ class SceneDataset(GeoDataset):  # type: ignore[misc]
 
         A query may overhang the scene: outside, `valid` is False, `mask` is 255 and no bit of `opinion` is set.
         """  # noqa: D205 - the sentence is long because the sample is
-        window = to_window(self.files.scene.grid, query)
-        inside = window.intersection(self.files.scene.grid.window)
+        window = to_window(self.source.scene.grid, query)
+        inside = window.intersection(self.source.scene.grid.window)
         if inside is None:
-            raise IndexError(f"query {query} misses `{self.files.scene.path}`")
+            raise IndexError(f"query {query} misses `{self.source.scene.path}`")
         pixels = self._layers.read(inside)
         before = (inside.row - window.row, inside.col - window.col)
         after = (window.stop_row - inside.stop_row, window.stop_col - inside.stop_col)
@@ -134,7 +134,7 @@ class _Layers:
 
     def __init__(self, dataset: SceneDataset) -> None:
         self._dataset = dataset
-        self._kept = self._read_files(dataset.files.scene.grid.window) if dataset.keep else None
+        self._kept = self._read_files(dataset.source.scene.grid.window) if dataset.keep else None
 
     def read(self, window: Window) -> "_Pixels":
         """Return the layers of a window inside the scene."""
@@ -145,13 +145,13 @@ class _Layers:
     def _read_files(self, window: Window) -> "_Pixels":
         d = self._dataset
         with ExitStack() as stack:
-            scene: RasterReader = stack.enter_context(reading(d.files.scene))
+            scene: RasterReader = stack.enter_context(reading(d.source.scene))
             labels: LabelReader | None = None
             opinions: OpinionReader | None = None
             if d.with_label:
-                labels = stack.enter_context(reading_labels(d.files, d.legend, d.settings))
-            if d.with_opinion and d.files.opinion:
-                opinions = stack.enter_context(reading_opinion(d.files.opinion, d.files.scene.grid, d.legend))
+                labels = stack.enter_context(reading_labels(d.source, d.legend, d.settings))
+            if d.with_opinion and d.source.opinion:
+                opinions = stack.enter_context(reading_opinion(d.source.opinion, d.source.scene.grid, d.legend))
             tile = scene.read(window)
             label = labels.read(window) if labels else None
             if label is not None:
@@ -175,12 +175,12 @@ class ChipSampler(GeoSampler):  # type: ignore[misc]
 
     def __init__(self, dataset: SceneDataset, region: Window, *, size: int, seed: int, length: int) -> None:
         super().__init__(dataset)
-        self.grid = dataset.files.scene.grid
+        self.grid = dataset.source.scene.grid
         self.region = region
         self.chip = size
         self.seed = seed
         self.length = length
-        self.key = f"{dataset.files.name}/{region.row}/{region.col}"
+        self.key = f"{dataset.source.name}/{region.row}/{region.col}"
 
     def __len__(self) -> int:
         return self.length

@@ -163,7 +163,7 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         losses = self.model(batch, progress)
         loss = torch.stack(list(losses.values())).sum()
-        values = {name: float(value) for name, value in losses.items()} | {"loss": float(loss)}
+        values = {name: value.detach().item() for name, value in losses.items()} | {"loss": loss.detach().item()}
         if not self._finite_everywhere(loss):
             return self._skipped(state, values, batch)
         self.fabric.backward(loss)

@@ -31,6 +31,7 @@ from geosemi.metrics import PRESETS, Confusion, Protocol, Scores, score
 from geosemi.models.build import build_segmenter
 from geosemi.models.bundle import Bundle, Card
 from geosemi.models.segmenter import Segmenter
+from geosemi.train.checkpoint import checkpoints
 from geosemi.train.loop import Outcome, Trainer
 from geosemi.train.pictures import Panel, draw_panels
 from geosemi.train.settings import RunSettings
@@ -74,9 +75,9 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
     )
     fabric.launch()
     method = _build(settings, prepared)
+    chips = _chips(settings, prepared, method, fabric)
     if fabric.is_global_zero:
         _write_folder(out, settings, prepared)
-    chips = _chips(settings, prepared, method, fabric)
     _say(settings, prepared, method, fabric, watcher)
     trainer = Trainer(
         method=method,
@@ -282,7 +283,7 @@ def _say(settings: RunSettings, prepared: Prepared, method: Method, fabric: Fabr
 def _open_folder(out: Path, *, resume: bool) -> None:
     if resume and not (out / "checkpoints").is_dir():
         raise ConfigError(f"`{out}` holds no run to resume", hint="start it without `--resume`")
-    if not resume and (out / "config.yaml").exists():
+    if not resume and ((out / BUNDLE).exists() or checkpoints(out / "checkpoints")):
         raise OutputError(
             f"`{out}` holds a run already", hint="pass `--resume` to go on with it, or choose another `--out`"
         )
