@@ -124,13 +124,10 @@ class CogWriter:
         path: the final name; nothing is written there before `write_cogs`.
         grid: where the pixels lie.
         layer: what the values mean.
-        tags: provenance.
         points: ground control points, where the scene is placed by them.
     """
 
-    def __init__(
-        self, path: Path, grid: Grid, layer: Layer, tags: Mapping[str, str], *, points: ControlPoints | None = None
-    ) -> None:
+    def __init__(self, path: Path, grid: Grid, layer: Layer, *, points: ControlPoints | None = None) -> None:
         self.path = path
         self.grid = grid
         self.layer = layer
@@ -142,7 +139,7 @@ class CogWriter:
             self._raw = self._stack.enter_context(MemoryFile(ext=".tif"))
             self._cog = self._stack.enter_context(MemoryFile(ext=".tif"))
             self._dataset = self._stack.enter_context(self._raw.open(**_profile(grid, layer, points)))
-            self._describe(tags)
+            self._describe()
 
     def __enter__(self) -> Self:
         return self
@@ -172,8 +169,11 @@ class CogWriter:
             if self._next % BLOCK == 0 or self._next == self.grid.height:
                 self._flush(filled + len(part))
 
-    def finish(self) -> Mapping[Path, bytes | memoryview]:
+    def finish(self, tags: Mapping[str, str]) -> Mapping[Path, bytes | memoryview]:
         """Return the contents of all files by final name, the GeoTIFF last; valid until the writer closes.
+
+        Args:
+            tags: provenance.
 
         Raises:
             OutputError: GDAL failed, or what it made is not what was handed in.
@@ -182,6 +182,7 @@ class CogWriter:
             raise ValueError(f"only {self._next} of {self.grid.height} rows were handed in")
         with rasterio.Env(**_ENV):
             try:
+                self._dataset.update_tags(**{**self.layer.tags, **tags})
                 self._dataset.close()
                 copy(
                     self._raw.name, self._cog.name, driver="COG", compress="DEFLATE", blocksize=BLOCK,
@@ -196,9 +197,8 @@ class CogWriter:
         sides = (text.encode() for text in self.layer.sides.values())
         return dict(zip(files_of(self.path, self.layer), (*sides, self._cog.getbuffer()), strict=True))
 
-    def _describe(self, tags: Mapping[str, str]) -> None:
+    def _describe(self) -> None:
         self._dataset.set_band_description(1, self.layer.description)
-        self._dataset.update_tags(**{**self.layer.tags, **tags})
         if self.layer.colours is not None:
             self._dataset.write_colormap(1, self.layer.colours)
         if self.layer.scale != 1:
@@ -228,15 +228,19 @@ class CogWriter:
         )
 
 
-def write_cogs(writers: Sequence[CogWriter]) -> tuple[Path, ...]:
+def write_cogs(writers: Sequence[CogWriter], tags: Mapping[str, str]) -> tuple[Path, ...]:
     """Finish rasters that belong together and give all their files final names, the last writer's GeoTIFF last.
+
+    Args:
+        writers: all rows of each were handed in.
+        tags: provenance that they share.
 
     Raises:
         OutputError: GDAL failed or the disk is full; nothing was replaced.
     """
     contents: dict[Path, bytes | memoryview] = {}
     for writer in writers:
-        contents.update(writer.finish())
+        contents.update(writer.finish(tags))
     write_files(contents)
     return tuple(contents)
 
