@@ -11,6 +11,8 @@ from geosemi.cli.prepare import EPILOG as PREPARE_EPILOG
 from geosemi.cli.prepare import prepare
 from geosemi.cli.train import EPILOG as TRAIN_EPILOG
 from geosemi.cli.train import train
+from geosemi.cli.vectorize import EPILOG as VECTORIZE_EPILOG
+from geosemi.cli.vectorize import vectorize
 from geosemi.errors import GeosemiError
 
 app = typer.Typer(
@@ -42,6 +44,7 @@ def options(
 
 app.command(rich_help_panel=LEARN, epilog=PREPARE_EPILOG)(prepare)
 app.command(rich_help_panel=LEARN, epilog=TRAIN_EPILOG)(train)
+app.command(rich_help_panel=APPLY, epilog=VECTORIZE_EPILOG)(vectorize)
 
 
 def main() -> None:

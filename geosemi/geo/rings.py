@@ -1,5 +1,6 @@
 """Ragged lists of boundary segments, and polygons made of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,6 +95,18 @@ class Shapes:
     def __len__(self) -> int:
         return len(self.value)
 
+    @classmethod
+    def concatenate(cls, parts: Sequence["Shapes"]) -> "Shapes":
+        """Return the polygons of all parts in their order."""
+        zero = np.zeros(1, dtype=np.int64)
+        return cls(
+            corners=np.concatenate([np.empty((0, 2), dtype=np.int32), *(p.corners for p in parts)]),
+            rings=np.append(zero, np.concatenate([zero[:0], *(np.diff(p.rings) for p in parts)]).cumsum()),
+            polygons=np.append(zero, np.concatenate([zero[:0], *(np.diff(p.polygons) for p in parts)]).cumsum()),
+            value=np.concatenate([np.empty(0, dtype=np.uint8), *(p.value for p in parts)]),
+            n_px=np.concatenate([zero[:0], *(p.n_px for p in parts)]),
+        )
+
 
 def spans(starts: Ints, lengths: Ints) -> Ints:
     """Return the indices start, start + 1, … of every span, one span after the other."""
@@ -146,8 +159,7 @@ def places(table: Table, width: int) -> Ints:
 def assemble(rings: Chains, width: int) -> Shapes:
     """Make polygons of all rings of closed components, ordered by their last row, then their first pixel."""
     if not len(rings):
-        none = np.zeros(1, dtype=np.int64)
-        return Shapes(np.empty((0, 2), dtype=np.int32), none, none, np.empty(0, dtype=np.uint8), none[:0])
+        return Shapes.concatenate([])
     rings = _untangled(rings, width)
     begins = np.cumsum(rings.lengths) - rings.lengths
     is_hole = rings.key & 1

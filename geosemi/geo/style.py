@@ -112,15 +112,11 @@ def legend_of(path: Path) -> Legend | None:
         return None
     try:
         content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _no_legend(path) from error
-    if not isinstance(content, dict):
-        raise _no_legend(path)
-    return Legend.from_dict(content, source=str(path))
-
-
-def _no_legend(path: Path) -> LegendError:
-    return LegendError(f"the tag `{LEGEND_TAG}` of `{path}` holds no legend", hint="pass the classes with `--legend`")
+        return Legend.from_dict(content if isinstance(content, dict) else {}, source=str(path))
+    except (LegendError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise LegendError(
+            f"the tag `{LEGEND_TAG}` of `{path}` holds no legend ({error})", hint="pass the classes with `--legend`"
+        ) from error
 
 
 def _fill_symbol(symbols: ET.Element, c: ClassDef) -> None:

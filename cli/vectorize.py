@@ -1,0 +1,52 @@
+"""`geosemi vectorize`: a mask to polygons."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EPILOG = """
+**Examples**
+
+`geosemi vectorize mask.tif --out map.gpkg`
+
+`geosemi vectorize mask.tif --out map.fgb --legend legend.yaml --min-area 4`
+"""
+
+
+def vectorize(
+    mask: Annotated[Path, typer.Argument(help="The mask: one band of class ids, e.g. from `geosemi predict`.")],
+    out: Annotated[Path, typer.Option(help="The polygons: .gpkg (opens styled in QGIS), .fgb, .geojson or .parquet.")],
+    legend: Annotated[
+        Path | None, typer.Option(help="The classes, as YAML. Default: those that the mask carries in its own tags.")
+    ] = None,
+    min_area: Annotated[
+        float, typer.Option(min=0, metavar="M2", help="Leave out polygons smaller than this, in m²; 0 keeps all.")
+    ] = 0.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Turn a mask into polygons: exact, uncut, named, with true areas."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from geosemi.errors import LegendError
+    from geosemi.geo.polygons import PolygonSettings, polygonize
+    from geosemi.geo.style import legend_of
+    from geosemi.legend import Legend
+
+    classes = Legend.load(legend) if legend is not None else legend_of(mask)
+    if classes is None:
+        raise LegendError(f"`{mask}` does not say what its values mean", hint="give its classes with `--legend`")
+    console = Console(stderr=True)
+    columns = (TextColumn("polygons"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("rows", total=None)
+        count = polygonize(
+            mask,
+            out,
+            classes,
+            PolygonSettings(min_area_m2=min_area),
+            overwrite=overwrite,
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    print(f"{out}: {count:,} polygons of {len(classes)} classes")

@@ -1,0 +1,156 @@
+"""True areas and lengths of polygons on a pixel lattice, in metres on the ground.
+
+Map units mislead: EPSG:3857 gives four times the area at 60° north, and degrees are no metres at all. So the map is
+checked first. Where it keeps areas to half a per cent over the whole raster (UTM, Lambert, equal-area maps) the map's
+own plane counts, in metres. Where it does not, but parallels and meridians are straight (degrees, Mercator, plate
+carrée), areas are exact on the ellipsoid. Anything else is measured in an equal-area map around the raster's centre.
+A raster without a crs is measured in its own units.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pyproj import CRS, Geod, Transformer
+
+from geosemi.geo.grid import Grid
+from geosemi.geo.rings import Shapes
+
+Floats = npt.NDArray[np.float64]
+Sizes = tuple[Floats, Floats]
+AREA_TOLERANCE = 0.005  # UTM is off by 0.1–0.2 % at the rim of its zone
+_STRAIGHT = 1e-9  # radians, 6 mm
+
+
+def measure(shapes: Shapes, grid: Grid) -> Sizes:
+    """Return area (m²) and perimeter (m, holes included) of each polygon; in the raster's own units without a crs."""
+    return measurer(grid)(shapes)
+
+
+def measurer(grid: Grid) -> Callable[[Shapes], Sizes]:
+    """Choose once, for a whole raster, how its polygons are measured."""
+    if grid.crs is None:
+        return _Plane(grid, 1.0)
+    crs = CRS.from_user_input(grid.crs)
+    geod = crs.get_geod()
+    if crs.geodetic_crs is None or geod is None:
+        return _Plane(grid, crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0)
+    columns, rows = np.meshgrid(np.linspace(0, grid.width, 3), np.linspace(0, grid.height, 3))
+    to_degrees = Transformer.from_crs(crs, CRS.from_dict({"proj": "longlat", **_ellipsoid(geod)}), always_xy=True)
+    if not crs.is_geographic:
+        factor = crs.axis_info[0].unit_conversion_factor
+        if _keeps_areas(grid, to_degrees, geod, factor):
+            return _Plane(grid, factor)
+    lon, lat = (np.radians(v) for v in _ground(grid, to_degrees, columns, rows))
+    turned = abs(grid.transform.b) + abs(grid.transform.d) > 0
+    if crs.is_geographic or (not turned and np.ptp(lon, axis=0).max() + np.ptp(lat, axis=1).max() < _STRAIGHT):
+        return _Graticule(grid, geod, to_degrees if crs.is_projected else None, crs)
+    centre = _ground(grid, to_degrees, np.array([grid.width / 2]), np.array([grid.height / 2]))
+    around = {"proj": "laea", "lon_0": float(centre[0][0]), "lat_0": float(centre[1][0]), **_ellipsoid(geod)}
+    return _EqualArea(grid, Transformer.from_crs(crs, CRS.from_dict(around), always_xy=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plane:
+    """Measures in the map's own plane; exact, for pixels are counted."""
+
+    grid: Grid
+    factor: float
+
+    def __call__(self, shapes: Shapes) -> Sizes:
+        across, along = self.grid.pixel_size
+        edges = np.abs(np.diff(shapes.corners, axis=0)).astype(np.float64) * (across, along)
+        pixel = abs(self.grid.transform.determinant) * self.factor**2
+        return shapes.n_px * pixel, _per_polygon(shapes, edges.sum(axis=1)) * self.factor
+
+
+@dataclass(frozen=True, slots=True)
+class _Graticule:
+    """Measures on the ellipsoid where the map's axes are longitude and latitude, whatever the scale of either."""
+
+    grid: Grid
+    geod: Geod
+    to_degrees: Transformer | None  # None: the map's units are angles
+    crs: CRS
+
+    def __call__(self, shapes: Shapes) -> Sizes:
+        lon, lat = self._angles(shapes.corners.astype(np.float64))
+        step, rise = np.diff(lon), np.diff(lat)
+        middle = (lat[1:] + lat[:-1]) / 2
+        # Simpson's rule: exact along parallels and meridians, and to 1e-12 along the short edges of turned grids
+        below = (self._below(lat[1:]) + 4 * self._below(middle) + self._below(lat[:-1])) / 6
+        flat = 1 - self.geod.es * np.sin(middle) ** 2
+        east = step * np.cos(middle) * self.geod.a / np.sqrt(flat)
+        north = rise * self.geod.a * (1 - self.geod.es) / flat**1.5
+        return np.abs(_per_polygon(shapes, below * step)), _per_polygon(shapes, np.hypot(east, north))
+
+    def _angles(self, corners: Floats) -> Sizes:
+        """Return longitude from the raster's centre and latitude, in radians."""
+        t = self.grid.transform
+        col, row = corners[:, 0] - self.grid.width / 2, corners[:, 1]
+        if self.to_degrees is None:
+            unit = self.crs.axis_info[0].unit_conversion_factor
+            return (t.a * col + t.b * row) * unit, (t.d * corners[:, 0] + t.e * row + t.f) * unit
+        # longitude is linear in x; asked of the map it would jump at 180°
+        near, far = ((self.grid.width - 1) / 2, (self.grid.width + 1) / 2)
+        lons, _ = _ground(self.grid, self.to_degrees, np.array([near, far]), np.full(2, self.grid.height / 2))
+        every_row = np.arange(self.grid.height + 1, dtype=np.float64)
+        _, lats = _ground(self.grid, self.to_degrees, np.full_like(every_row, self.grid.width / 2), every_row)
+        turn = (lons[1] - lons[0] + 180) % 360 - 180
+        return np.radians(col * turn), np.radians(lats[corners[:, 1].astype(np.int64)])
+
+    def _below(self, lat: Floats) -> Floats:
+        """Return the area between the equator and a latitude, m² a radian of longitude."""
+        sine, e = np.sin(lat), np.sqrt(self.geod.es)
+        round_part = np.arctanh(e * sine) / e if e else sine
+        area: Floats = self.geod.b**2 / 2 * (sine / (1 - self.geod.es * sine**2) + round_part)
+        return area
+
+
+@dataclass(frozen=True, slots=True)
+class _EqualArea:
+    """Measures in an equal-area map around the raster's centre; lengths are those of that map."""
+
+    grid: Grid
+    to_plane: Transformer
+
+    def __call__(self, shapes: Shapes) -> Sizes:
+        x, y = _ground(self.grid, self.to_plane, *shapes.corners.astype(np.float64).T)
+        area = _per_polygon(shapes, (x[1:] * y[:-1] - x[:-1] * y[1:]) / 2)
+        return np.abs(area), _per_polygon(shapes, np.hypot(np.diff(x), np.diff(y)))
+
+
+def _per_polygon(shapes: Shapes, edge_values: Floats) -> Floats:
+    """Sum values of edges (one fewer than corners) over each polygon; the jump from ring to ring is no edge."""
+    if not len(shapes):
+        return np.empty(0)
+    values = np.append(edge_values, 0.0)
+    values[shapes.rings[1:] - 1] = 0.0
+    sums: Floats = np.add.reduceat(values, shapes.rings[shapes.polygons[:-1]])
+    return sums
+
+
+def _ground(grid: Grid, transformer: Transformer, col: Floats, row: Floats) -> Sizes:
+    t = grid.transform
+    x, y = transformer.transform(t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f)
+    return x, y
+
+
+def _keeps_areas(grid: Grid, to_degrees: Transformer, geod: Geod, factor: float) -> bool:
+    """Compare a pixel's area in the plane with that on the ellipsoid, at nine places."""
+    plane = abs(grid.transform.determinant) * factor**2
+    for col in np.linspace(0, grid.width - 1, 3):
+        for row in np.linspace(0, grid.height - 1, 3):
+            cols, rows = np.array([0.0, 1, 1, 0]) + col, np.array([0.0, 0, 1, 1]) + row
+            lon, lat = _ground(grid, to_degrees, cols, rows)
+            if not np.isfinite([lon, lat]).all():
+                return True  # outside of where the map can be inverted, only the plane is left
+            ground = abs(geod.polygon_area_perimeter(lon, lat)[0])
+            if abs(plane - ground) > AREA_TOLERANCE * ground:
+                return False
+    return True
+
+
+def _ellipsoid(geod: Geod) -> dict[str, float]:
+    return {"a": geod.a, "b": geod.b}
