@@ -1,0 +1,1 @@
+"""Paints small scenes of an invented town: ground, roads, houses, plants and cars under one sun."""
