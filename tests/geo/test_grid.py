@@ -88,7 +88,7 @@ def test_a_shift_counts_in_pixels(grid: Grid, small: float, large: float, angle:
         return Grid(grid.crs, grid.transform * shift, grid.height, grid.width)
 
     grid.require_same(moved(small), mine="a.tif", theirs="b.tif")
-    with pytest.raises(GridMismatch, match="pixels beside `a.tif`") as caught:
+    with pytest.raises(GridMismatch, match=r"pixels beside `a.tif`") as caught:
         grid.require_same(moved(large), mine="a.tif", theirs="b.tif")
     assert "gdalwarp" in caught.value.hint
 
@@ -97,21 +97,21 @@ def test_a_shift_counts_in_pixels(grid: Grid, small: float, large: float, angle:
 def test_another_pixel_size_is_another_grid(grid: Grid, factor: float):
     assume(max(grid.shape) * (factor - 1) > 2 * TOLERANCE_PX)
     other = Grid(grid.crs, grid.transform * Affine.scale(factor), grid.height, grid.width)
-    with pytest.raises(GridMismatch, match="`b.tif` lies up to"):
+    with pytest.raises(GridMismatch, match=r"`b.tif` lies up to"):
         grid.require_same(other, mine="a.tif", theirs="b.tif")
 
 
 def test_other_shapes_and_systems_name_both_sides():
     mine = Grid(UTM36, NORTH_UP, 10, 20)
-    with pytest.raises(GridMismatch, match="`b.tif` is 10 × 21 pixels, `a.tif` is 10 × 20") as caught:
+    with pytest.raises(GridMismatch, match=r"`b.tif` is 10 × 21 pixels, `a.tif` is 10 × 20") as caught:
         mine.require_same(Grid(UTM36, NORTH_UP, 10, 21), mine="a.tif", theirs="b.tif")
     assert "gdalwarp -te" in caught.value.hint
-    with pytest.raises(GridMismatch, match="`b.tif` lies in EPSG:32637, `a.tif` in EPSG:32636") as caught:
+    with pytest.raises(GridMismatch, match=r"`b.tif` lies in EPSG:32637, `a.tif` in EPSG:32636") as caught:
         mine.require_same(Grid(CRS.from_epsg(32637), NORTH_UP, 10, 20), mine="a.tif", theirs="b.tif")
     assert "gdalwarp -t_srs" in caught.value.hint
-    with pytest.raises(GridMismatch, match="`b.tif` lies in no coordinate system"):
+    with pytest.raises(GridMismatch, match=r"`b.tif` lies in no coordinate system"):
         mine.require_same(Grid(None, NORTH_UP, 10, 20), mine="a.tif", theirs="b.tif")
-    with pytest.raises(GridMismatch, match="`b.tif` lies in site, `a.tif` in EPSG:32636"):
+    with pytest.raises(GridMismatch, match=r"`b.tif` lies in site, `a.tif` in EPSG:32636"):
         mine.require_same(Grid(LOCAL, NORTH_UP, 10, 20), mine="a.tif", theirs="b.tif")
     assert caught.value.exit_code == 3
 
