@@ -136,8 +136,7 @@ class Original:
                     f"`{item.image}` has {file.count} bands; {', '.join(names)} needs {max(item.indexes)}",
                     hint="unpack the download again, or choose other `--bands`",
                 )
-            # a near-infrared band is often tagged alpha: a band that is asked for is data
-            alpha = None if file.alpha in item.indexes else file.alpha
+            # alpha=None: no picture of these data sets has one; Potsdam's near-infrared is only tagged so
             return Scene(
                 path=item.image,
                 grid=place(file.grid, item.image, self.ground),
@@ -145,7 +144,7 @@ class Original:
                 indexes=item.indexes,
                 dtype=file.dtype.name,
                 nodata=file.nodata,
-                alpha=alpha,
+                alpha=None,
                 masked=file.has_internal_mask,
             )
 
