@@ -2,7 +2,7 @@
 
 What lies in the output folder:
 
-    dataset.yaml            name, resolution, bands, crs, source, licence, settings, counts, exclude_from_mean, notes
+    dataset.yaml            name, resolution, bands, crs, source, licence, exclude_from_mean, settings, tiles by part, …
     legend.yaml             the classes (`Legend.load`); label files hold their ids, 255 is ignored
     tiles.csv               image,label,group,split,row,col,scene,official: paths relative to the folder
     images/NAME.tif         deflate, the source's bands and dtype; an internal mask where the source has nodata
@@ -101,43 +101,43 @@ def prepare(
         InputError: a picture or label of it is damaged.
         OutputError: the output folder is in use for something else, or the disk is full.
     """
-    settings = settings or PrepareSettings()
     original = _known(dataset)
-    choice = original.choose_bands(settings.bands)
-    found = original.survey(source, choice)
-    scenes = [original.scene(item, choice) for item in found.items]
+    settings = settings or PrepareSettings()
+    settings = settings.model_copy(update={"bands": original.choose_bands(settings.bands)})
+    found = original.survey(source, settings.bands)
+    scenes = [original.scene(item, settings.bands) for item in found.items]
     pictures = list(zip(found.items, on_invented_ground(scenes, original.resolution, settings.tile), strict=True))
     division = divide(found.items, settings.split, settings.seed)
-    request = {"format": FORMAT, "dataset": dataset, "bands": choice, "tile": settings.tile}
+    request = {"format": FORMAT, "dataset": dataset, "bands": settings.bands, "tile": settings.tile}
     journal = Journal.open(out, {**request, "files": _fingerprint(found.items, source)})
     kept = _cut_all(original, pictures, out, settings.tile, journal, on_progress)
     rows = [r for item, scene in pictures for r in _rows(item, scene, settings.tile, division)]
     lists, too_few = list_files(rows, settings.seed)
     notes = (*found.notes, *division.notes, *_on_crs(original, pictures), *_on_unknown(journal), *too_few)
-    counts = {part: sum(r.split == part for r in rows) for part in ("train", "val", "test", "unlabelled")}
-    card = {
-        **_card(original, pictures, choice),
-        "settings": {**settings.model_dump(), "bands": choice},
-        "counts": {"scenes": len(pictures), "tiles": len(rows), **counts},
-        "unknown_label_pixels": sum(journal.done.values()),
-        "notes": list(notes),
-    }
-    write_index(out, rows, lists, original, card)
-    return Prepared(out, len(rows), kept, counts, notes)
+    prepared = Prepared(out, len(rows), kept, _counts(rows), notes)
+    card = {**_card(original, pictures, settings), "unknown_label_pixels": sum(journal.done.values())}
+    write_index(out, rows, lists, original, {**card, "tiles": prepared.counts, "notes": list(notes)})
+    return prepared
 
 
-def _card(original: Original, pictures: Pictures, choice: str) -> dict[str, Any]:
+def _counts(rows: Sequence[TileRow]) -> dict[str, int]:
+    return {part: sum(r.split == part for r in rows) for part in ("train", "val", "test", "unlabelled")}
+
+
+def _card(original: Original, pictures: Pictures, settings: PrepareSettings) -> dict[str, Any]:
     words = {"invented" if _invented(scene) else scene.grid.crs.to_string() for _, scene in pictures if scene.grid.crs}
     return {
         "format": FORMAT,
         "name": original.name,
         "title": original.title,
         "resolution": original.resolution,
-        "bands": list(original.bands[choice]),
+        "bands": list(original.bands[original.choose_bands(settings.bands)]),
         "crs": ", ".join(sorted(words)) if len(words) <= 3 else "as in each file",
         "source": original.source,
         "licence": original.licence,
         "exclude_from_mean": list(original.exclude_from_mean),
+        "settings": settings.model_dump(),
+        "scenes": len(pictures),
     }
 
 

@@ -53,26 +53,22 @@ def pair_tiles(
         DatasetMissing: a training tile lacks its label, or a label its picture.
     """
     items, lonely_images, lonely_labels, absent = [], [], [], 0
-    for part, names in splits.items():
-        for name in names:
-            image, indexes = image_of(name)
-            label = label_of(name)
-            if not image.is_file():
-                absent += not label.is_file()
-                lonely_images += [image] if label.is_file() else []
-                continue
-            if label.is_file():
-                split: Split = "test" if part == "test" else "train"
-                items.append(Item(name, name, split, image, label, indexes))
-            elif part == "test":
-                items.append(Item(name, name, "test", image, None, indexes))
-            else:
-                lonely_labels.append(label)
+    for part, name in ((part, name) for part, names in splits.items() for name in names):
+        (image, indexes), label = image_of(name), label_of(name)
+        labelled = label.is_file()
+        split: Split = "test" if part == "test" else "train"
+        if not image.is_file():
+            absent += not labelled
+            lonely_images += [image] if labelled else []
+        elif labelled or split == "test":
+            items.append(Item(name, name, split, image, label if labelled else None, indexes))
+        else:
+            lonely_labels.append(label)
     if not items and not lonely_labels:
         return Found(())  # labels alone are no data set; the caller says what was looked for
     require_partners(title, lonely_images, "pictures")
     require_partners(title, lonely_labels, "labels")
-    total = sum(len(names) for names in splits.values())
+    total = sum(map(len, splits.values()))
     unlabelled = sum(i.label is None for i in items)
     notes = [f"{total - absent} of {total} tiles are there"] if absent else []
     notes += [f"{unlabelled} test tiles have no label and are unlabelled"] if unlabelled else []
