@@ -4,8 +4,8 @@ The network of UniMatch V2 and of the methods built on it: patches of 14 pixels,
 encoder's final layer norm, class token dropped, then the head of `dpt.py`.
 
 An image whose sides are no multiples of 14 is padded at its lower and right rim, and the logits are cropped back. The
-papers resize such images to the nearest multiple instead (512 → 518, 500 → 504): that changes the ground size of a pixel
-by an amount that depends on the window, so windows of one scene would be seen at different scales.
+papers resize such images to the nearest multiple instead (512 → 518, 500 → 504): that changes the ground size of a
+pixel by an amount that depends on the window, so windows of one scene would be seen at different scales.
 """
 
 from collections.abc import Iterable
@@ -133,8 +133,8 @@ class DinoSegmenter(Segmenter):
 def positions(table: Tensor, *, height: int, width: int) -> Tensor:
     """Fit a position table (1, 1 + g², dim) to a grid of patches: (1, 1 + height · width, dim).
 
-    Bicubic with DINOv2's offset: the scale is (side + 0.1) / g, not side / g, because the weights were trained so. On an
-    aerial image, without the offset the last features differ by 2.0 % (9 × 9 patches) and 1.4 % (18 × 18), with
+    Bicubic with DINOv2's offset: the scale is (side + 0.1) / g, not side / g, because the weights were trained so. On
+    an aerial image, without the offset the last features differ by 2.0 % (9 × 9 patches) and 1.4 % (18 × 18), with
     antialiasing by 12.7 % and 6.9 %.
     """
     side = int((table.shape[1] - 1) ** 0.5)
