@@ -184,7 +184,7 @@ def assemble(rings: Chains, width: int) -> Shapes:
 
 
 def _closed_corners(rings: Chains, order: Ints, width: int) -> tuple[Table, Ints]:
-    """Return corners of rings in the order given, each ring from its first corner and closed, and where they begin."""
+    """Return corners of rings in the order given, each ring from its first edge and closed, and where they begin."""
     begins = np.cumsum(rings.lengths) - rings.lengths
     first = np.flatnonzero(places(rings.table, width) == np.repeat(rings.key, rings.lengths)) - begins
     lengths = rings.lengths[order]

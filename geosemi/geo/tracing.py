@@ -3,7 +3,7 @@
 A boundary that leaves a band at its lower edge is kept as an open path and goes on in the next band; a complete ring
 waits until the shell of its component is complete. Memory is bounded by the band and the components that are open.
 The result does not depend on the height of the bands: polygons come in the order of their last row, then their first
-pixel, and each ring begins at its first corner.
+pixel, and each ring begins with its first edge.
 """
 
 from dataclasses import dataclass
