@@ -10,7 +10,7 @@ from torch import Tensor
 from geosemi.data.batch import Batch, Unlabelled
 from geosemi.methods.averaged import AveragedTeacher
 from geosemi.methods.base import Progress
-from geosemi.methods.losses import consistency, cross_entropy
+from geosemi.methods.losses import consistency, cross_entropy, ramp_up
 from geosemi.methods.pseudo import Pseudo, mix
 from geosemi.models.segmenter import Segmenter
 from geosemi.settings import Settings
@@ -22,11 +22,15 @@ class FixMatchSettings(Settings):
     Attributes:
         threshold: τ, confidence from which a pseudo-label is trained on.
         ema: largest share that the teacher keeps of itself in a step.
+        warm_up: share of the run over which the weight of pseudo-labels grows (exp(−5 (1 − t)²)). 0 as released, where
+            the backbone is pretrained; a network that starts from scratch first calls everything the commonest class,
+            is sure of it, and with 0 learns that from itself.
     """
 
     name: Literal["fixmatch"] = "fixmatch"
     threshold: float = Field(default=0.95, ge=0, lt=1)
     ema: float = Field(default=0.996, ge=0, lt=1)
+    warm_up: float = Field(default=0.0, ge=0, le=1)
 
 
 class FixMatch(AveragedTeacher):
@@ -35,15 +39,17 @@ class FixMatch(AveragedTeacher):
     def __init__(self, student: Segmenter, settings: FixMatchSettings) -> None:
         super().__init__(student, settings.ema)
         self._threshold = settings.threshold
+        self._warm_up = settings.warm_up
         self._facts: dict[str, Tensor] = {}
 
-    def forward(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:  # noqa: ARG002 - no schedule
+    def forward(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """Return `supervised` and `consistency`."""
         x, u = batch.labelled, self.require_unlabelled(batch)
         target = self.believe(u)
         strong, target = mix(u.strong[0], target, u.boxes[0])
         on_x, on_u = self.student(torch.cat([x.image, strong])).split([len(x.image), len(strong)])
-        return {"supervised": cross_entropy(on_x, x.label) / 2, "consistency": consistency(on_u, target) / 2}
+        weight = ramp_up(progress.fraction / self._warm_up) if self._warm_up else 1.0
+        return {"supervised": cross_entropy(on_x, x.label) / 2, "consistency": weight * consistency(on_u, target) / 2}
 
     def believe(self, crops: Unlabelled) -> Pseudo:
         """Return un-mixed pseudo-labels of the weak views, and which of them are trusted."""

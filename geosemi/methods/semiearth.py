@@ -22,12 +22,14 @@ class SemiEarthSettings(Settings):
         threshold: τ of FixMatch, the last filter of pseudo-labels; where purification has a filter of its own (mode
             `paper`, or `purify.post_threshold`) that one holds for crops with opinions.
         ema: largest share that the teacher keeps of itself in a step.
+        warm_up: share of the run over which the weight of pseudo-labels grows, as in `FixMatchSettings`.
         purify: how an opinion is weighed.
     """
 
     name: Literal["semiearth"] = "semiearth"
     threshold: float = Field(default=0.95, ge=0, lt=1)
     ema: float = Field(default=0.996, ge=0, lt=1)
+    warm_up: float = Field(default=0.0, ge=0, le=1)
     purify: PurifySettings = PurifySettings()
 
     def rules(self) -> Rules | None:
@@ -41,7 +43,9 @@ class SemiEarth(FixMatch):
     """FixMatch; where there are opinions, pseudo-labels are purified before they are mixed."""
 
     def __init__(self, student: Segmenter, settings: SemiEarthSettings) -> None:
-        super().__init__(student, FixMatchSettings(threshold=settings.threshold, ema=settings.ema))
+        super().__init__(
+            student, FixMatchSettings(threshold=settings.threshold, ema=settings.ema, warm_up=settings.warm_up)
+        )
         self._rules = settings.rules()
         self.uses_opinions = self._rules is not None
 
