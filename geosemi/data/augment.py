@@ -6,11 +6,12 @@ view); on top of it colour jitter, grey, blur and CutMix (the strong views). Ord
 All numbers are drawn on the CPU from one generator, so a step sees the same crops on every device.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
@@ -47,6 +48,12 @@ class AugmentSettings(Settings):
     strong: PhotometricSettings = PhotometricSettings()
     views: int = Field(default=2, ge=1, le=2)
     cutmix: float = Field(default=0.5, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not 0 < self.scale[0] <= self.scale[1] < math.inf:
+            raise ValueError(f"`scale` is a range of positive numbers, lowest first, got {self.scale}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

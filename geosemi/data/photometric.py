@@ -1,11 +1,12 @@
 """Strong colour changes: jitter, grey and blur of unit images, drawn per sample, computed on the images' device."""
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
 
@@ -34,6 +35,12 @@ class PhotometricSettings(Settings):
     grey: float = Field(default=0.2, ge=0, le=1)
     blur: float = Field(default=0.5, ge=0, le=1)
     sigma: tuple[float, float] = (0.1, 2.0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not 0 < self.sigma[0] <= self.sigma[1] < math.inf:
+            raise ValueError(f"`sigma` is a range of positive numbers, lowest first, got {self.sigma}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

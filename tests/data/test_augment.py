@@ -5,11 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
 from geosemi.data.augment import IGNORE, Augment, AugmentSettings, Geometry
 from geosemi.data.batch import Chips
 from geosemi.data.keyed import keyed_generator
 from geosemi.data.normalise import Radiometry
+from geosemi.data.photometric import PhotometricSettings
 from geosemi.errors import BandMismatch, InputError
 
 CLASSES = 4
@@ -67,7 +69,7 @@ def test_valid_and_opinion_follow_the_label(seed: int, changes: dict[str, object
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31))
 def test_strong_views_share_the_weak_geometry(seed: int):
-    still = AugmentSettings(size=20).strong.model_copy(update={"jitter": 0.0, "grey": 0.0, "blur": 0.0})
+    still = PhotometricSettings(jitter=0, grey=0, blur=0)
     batch = augment(strong=still).unlabelled(chips(seed), keyed_generator(seed))
     assert len(batch.strong) == len(batch.boxes) == 2
     for strong, box in zip(batch.strong, batch.boxes, strict=True):
@@ -172,6 +174,14 @@ def test_chips_without_labels_or_with_other_bands_are_refused():
     with pytest.raises(BandMismatch, match="has 4 bands, its statistics describe 3") as caught:
         Augment(Radiometry.imagenet(), AugmentSettings()).unlabelled(chips(8), keyed_generator(8))
     assert "statistics" in caught.value.hint
+
+
+@pytest.mark.parametrize("pair", [(2.0, 0.5), (0.0, 1.0), (float("nan"), 1.0)])
+def test_ranges_are_positive_and_in_order(pair: tuple[float, float]):
+    with pytest.raises(ValidationError, match="`scale` is a range of positive numbers, lowest first"):
+        AugmentSettings(scale=pair)
+    with pytest.raises(ValidationError, match="`sigma` is a range of positive numbers, lowest first"):
+        PhotometricSettings(sigma=pair)
 
 
 def test_no_opinion_stays_none():
