@@ -1,6 +1,7 @@
 """The `geosemi` command: its groups, its errors and its exit codes. Each command lives in a file of its own."""
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -49,6 +50,8 @@ app.command(rich_help_panel=APPLY, epilog=VECTORIZE_EPILOG)(vectorize)
 
 def main() -> None:
     """Run the command line; a known failure ends in two lines on stderr and its exit code, never in a traceback."""
+    # rasterio warns at every picture without georeference; commands say it once, in words
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
         app()
     except GeosemiError as error:

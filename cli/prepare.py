@@ -45,7 +45,7 @@ def prepare(
     console = Console(stderr=True, highlight=False)
     columns = ("cutting tiles", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=console) as progress:
+        with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("tiles", total=None)
             prepared = run(
                 dataset, source, out, settings,

@@ -9,7 +9,9 @@ import replicas
 import shapely
 import yaml
 from affine import Affine
+from typer.testing import CliRunner
 
+from geosemi.cli.main import app
 from geosemi.data.datasets import DATASETS
 from geosemi.data.listfiles import read_list, require_disjoint
 from geosemi.data.prepare import PrepareSettings, prepare
@@ -114,6 +116,17 @@ def test_the_trainer_reads_it(potsdam):
     assert {parts[r.scene] for r in (*split.labelled, *split.unlabelled)} == {"train"}
     assert {parts[r.scene] for r in split.validation} == {"val"}
     assert {parts[r.scene] for r in split.test} == {"test"}
+
+
+@pytest.mark.parametrize("folder", ["splits", "splits_patch"])
+def test_the_trainer_reads_the_lists(potsdam, folder):
+    _, prepared, _ = potsdam
+    settings = DataSettings(dataset="potsdam", root=prepared.folder, lists=f"{folder}/10")
+    scenes = find_scenes(settings)
+    split = make_split(scenes, SplitSettings(block=40), find_truth(scenes, settings, lambda *_: None))
+    listed = {i.with_suffix("").as_posix() for i, _ in read_list(prepared.folder / folder / "10" / "labeled.txt")}
+    assert {r.scene for r in split.labelled} == listed
+    assert not listed & {r.scene for r in (*split.unlabelled, *split.validation, *split.test)}
 
 
 def test_lists_by_scene(potsdam):
@@ -274,3 +287,21 @@ def test_what_cannot_be_prepared_is_said_before_anything_is_written(tmp_path):
     with pytest.raises(SceneUnreadable, match=r"0\.png` is no GeoTIFF, PNG or JPEG"):
         prepare("loveda", tmp_path / "source", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command(tmp_path):
+    replicas.loveda(tmp_path / "source")
+    command = ["prepare", "--dataset", "loveda", "--source", str(tmp_path / "source"), "--out", str(tmp_path / "out")]
+    first = CliRunner().invoke(app, [*command, "--tile", "40"])
+    assert (first.exit_code, first.exception) == (0, None)
+    assert f"40 tiles in {tmp_path / 'out'}: 12 train, 4 val, 16 test, 8 unlabelled\n" in first.stdout
+    assert "note: the pictures have no georeference" in " ".join(first.stderr.split())
+    assert "(40 were there already)" in CliRunner().invoke(app, [*command, "--tile", "40"]).stdout
+    wrong = CliRunner().invoke(app, [*command, "--tile", "48"])
+    assert isinstance(wrong.exception, OutputError)
+    assert CliRunner().invoke(app, [*command, "--tile", "8"]).exit_code == 2
+
+
+def test_help_shows_two_examples():
+    text = CliRunner().invoke(app, ["prepare", "--help"]).stdout
+    assert text.count("geosemi prepare --dataset") == 2

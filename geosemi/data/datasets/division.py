@@ -72,7 +72,7 @@ def divide(items: Sequence[Item], policy: Policy, seed: int) -> Division:
     if policy == "scene" or not held:
         parts |= _drawn(labelled, seed)
         groups = {i.scene_id: i.group for i in items}
-        how = "whole scenes, 60/20/20" + ("" if policy == "scene" else " (the makers hold back no labelled part)")
+        how = "whole scenes, 60/20/20" + ("" if policy == "scene" else " (no labelled part is held back by the makers)")
     else:
         groups = _undivided(items, notes)
         parts |= _official(labelled, groups, seed, notes)
