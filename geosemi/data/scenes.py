@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from geosemi.data.listfiles import read_list
-from geosemi.errors import BandMismatch, ConfigError, DatasetMissing, LegendError
+from geosemi.errors import BandMismatch, ConfigError, DatasetMissing, InputError, LegendError
 from geosemi.geo.burn import VECTOR_SUFFIXES
 from geosemi.geo.scene import Scene
 from geosemi.legend import Legend
@@ -136,7 +136,9 @@ def _from_folders(root: Path, settings: DataSettings) -> list[SceneFiles]:
         scene = _open(path, settings)
         label = _partner(labels, path.stem, (*RASTER_SUFFIXES, *VECTOR_SUFFIXES))
         opinion = _partner(opinions, path.stem, (".tif",)) if opinions else None
-        part = _decreed(path.stem, settings) or (None if label else "unlabelled")
+        part = _decreed(path.stem, settings)
+        if label is None and part in (None, "train"):
+            part = "unlabelled"
         if part in ("val", "test") and label is None:
             raise DatasetMissing(
                 f"`{path}` is kept for {part} but has no label in `{labels}`", hint="add its label file"
@@ -147,6 +149,7 @@ def _from_folders(root: Path, settings: DataSettings) -> list[SceneFiles]:
             f"none of the {len(found)} scenes in `{root / settings.images}` has a label in `{labels}`",
             hint="a label is named like its scene: `a.tif` → `a.tif`, `a.png`, `a.gpkg`, `a.geojson` or `a.shp`",
         )
+    _require_matches([s.name for s in found], settings)
     for path in _matches(root, settings.unlabelled, required=False) if settings.unlabelled else ():
         opinion = _partner(opinions, path.stem, (".tif",)) if opinions else None
         name = path.stem if all(path.stem != s.name for s in found) else f"unlabelled/{path.stem}"
@@ -157,8 +160,16 @@ def _from_folders(root: Path, settings: DataSettings) -> list[SceneFiles]:
 def _from_prepared(root: Path, settings: DataSettings) -> list[SceneFiles]:
     found = []
     opinions = settings.opinions and root / settings.opinions
-    with (root / "tiles.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
+    table = root / "tiles.csv"
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        lacking = [c for c in ("image", "label", "group", "split") if c not in (rows.fieldnames or ())]
+        if lacking:
+            raise InputError(
+                f"`{table}` has no column `{lacking[0]}`",
+                hint="it is written by `geosemi prepare`; rename yours if it is something else",
+            )
+        for row in rows:
             path = root / row["image"]
             label = root / row["label"] if row["label"] else None
             opinion = _partner(opinions, path.stem, (".tif",)) if opinions else None
@@ -166,6 +177,7 @@ def _from_prepared(root: Path, settings: DataSettings) -> list[SceneFiles]:
                 "unlabelled" if label is None else _decreed(row["group"], settings) or _part(row["split"])
             )
             found.append(SceneFiles(path.stem, _open(path, settings), label, opinion, part, group=row["group"]))
+    _require_matches([s.group for s in found], settings)
     return found
 
 
@@ -178,6 +190,7 @@ def _from_lists(root: Path, lists: Path, settings: DataSettings) -> list[SceneFi
         "test.txt": ("test", None),
     }
     found: dict[Path, SceneFiles] = {}
+    opinions = settings.opinions and root / settings.opinions
     for name, (part, chosen) in parts.items():
         # the papers keep val.txt and test.txt one folder above the ratio's own folder
         path = next((p for p in (lists / name, lists.parent / name) if p.is_file()), None)
@@ -187,9 +200,12 @@ def _from_lists(root: Path, lists: Path, settings: DataSettings) -> list[SceneFi
             full = root / image
             if full in found:
                 raise ConfigError(f"`{image}` is listed twice, in `{path}` too", hint="a picture belongs to one list")
+            if label is None and name in ("labeled.txt", "val.txt"):
+                raise DatasetMissing(f"`{path}` lists `{image}` without a label", hint="give it in the second column")
             truth = root / label if label and chosen is not False else None
+            opinion = _partner(opinions, image.stem, (".tif",)) if opinions else None
             found[full] = SceneFiles(
-                str(image.with_suffix("")), _open(full, settings), truth, None, part, chosen=chosen
+                str(image.with_suffix("")), _open(full, settings), truth, opinion, part, chosen=chosen
             )
     return list(found.values())
 
@@ -223,6 +239,18 @@ def _decreed(name: str, settings: DataSettings) -> Part | None:
     if any(Path(name).match(pattern) for pattern in settings.test):
         return "test"
     return "train" if settings.validation or settings.test else None
+
+
+def _require_matches(names: Sequence[str], settings: DataSettings) -> None:
+    """Refuse a pattern that keeps nothing: after a typo, the scene that was to be kept would be trained on."""
+    for key, patterns in (("validation", settings.validation), ("test", settings.test)):
+        for pattern in patterns:
+            if not any(Path(n).match(pattern) for n in names):
+                known = sorted(set(names))
+                raise ConfigError(
+                    f"`data.{key}` names `{pattern}`, which matches no scene",
+                    hint=f"the scenes are {', '.join(known[:8])}{', …' if len(known) > 8 else ''}",
+                )
 
 
 def _part(word: str) -> Part | None:
