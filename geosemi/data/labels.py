@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,14 +32,14 @@ class RasterLabels:
     def __init__(self, file: RasterFile, legend: Legend) -> None:
         self._file = file
         self._legend = legend
-        self._ids = np.full(256, NO_TRUTH, dtype=np.uint8)
-        self._known = np.zeros(256, dtype=bool)
-        for c in legend:
-            self._ids[list(c.values)] = c.id
-            self._known[list(c.values)] = True
-        self._known[legend.ignore] = True
-        if file.nodata is not None and 0 <= file.nodata <= 255 and not self._known[int(file.nodata)]:
-            self._known[int(file.nodata)] = True
+        ids = {value: c.id for c in legend for value in c.values}
+        # a class that the file declares as nodata stays a class: the legend is what people wrote
+        for silent in (legend.ignore, file.nodata):
+            if silent is not None and float(silent).is_integer():
+                ids.setdefault(int(silent), NO_TRUTH)
+        self._values = np.array(sorted(ids), dtype=np.int64)
+        self._ids = np.array([ids[v] for v in self._values.tolist()], dtype=np.uint8)
+        self._place_of_byte = self._search(np.arange(256))
 
     def read(self, window: Window) -> npt.NDArray[np.uint8]:
         """Return class ids (h, w), 255 where there is no truth.
@@ -48,8 +48,9 @@ class RasterLabels:
             LegendError: a value is no class; the message says which, how often and where first.
         """
         raw = self._file.read(window, 1)
-        values = np.clip(raw, 0, 255).astype(np.uint8)
-        wrong = (raw != values) | ~self._known[values]
+        # codes of land-cover maps have four digits and more, some are negative; bytes take a table, 20 × as fast
+        place = self._place_of_byte[raw] if raw.dtype == np.uint8 else self._search(raw)
+        wrong = self._values[place] != raw
         if wrong.any():
             row, col = np.argwhere(wrong)[0]
             raise LegendError(
@@ -57,8 +58,12 @@ class RasterLabels:
                 f"({int(wrong.sum())} pixels, first at row {window.row + row}, column {window.col + col})",
                 hint="add it to the legend (`values: [...]`), or set it to the legend's `ignore` value",
             )
-        ids: npt.NDArray[np.uint8] = self._ids[values]
+        ids: npt.NDArray[np.uint8] = self._ids[place]
         return ids
+
+    def _search(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+        """Return the position of each number among the known values, or of one that differs from it."""
+        return np.minimum(np.searchsorted(self._values, raw), len(self._values) - 1)
 
 
 @contextmanager
