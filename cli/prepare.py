@@ -54,7 +54,7 @@ def prepare(
     except KeyboardInterrupt as error:
         raise Interrupted("stopped; finished tiles are kept", hint="run the same command again to go on") from error
     for note in prepared.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     parts = ", ".join(f"{count:,} {part}" for part, count in prepared.counts.items() if count)
     kept = f" ({prepared.kept:,} were there already)" if prepared.kept else ""
     print(f"{prepared.tiles:,} tiles in {out}{kept}: {parts}")

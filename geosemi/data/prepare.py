@@ -254,4 +254,6 @@ def _on_unknown(journal: Journal) -> list[str]:
         return []
     worst = sorted(scenes, key=lambda name: -scenes[name])[:3]
     named = ", ".join(f"{name} ({scenes[name]:,})" for name in worst)
-    return [f"{sum(scenes.values()):,} label pixels in {len(scenes)} scenes are in no table and are ignored: {named}"]
+    return [
+        f"{sum(scenes.values()):,} label pixels in {len(scenes)} of the scenes are in no table and are ignored: {named}"
+    ]

@@ -209,7 +209,10 @@ def test_unknown_colours_are_counted_and_remembered(tmp_path):
     replicas.write(tmp_path / "source" / "5_Labels_all" / f"{NAMES[0]}_label.tif", np.full((3, 96, 96), 100, np.uint8))
     for _ in range(2):  # the second run reads no label
         prepared = prepare("potsdam", tmp_path / "source", tmp_path / "out", TILE)
-        assert f"9,216 label pixels in 1 scenes are in no table and are ignored: {NAMES[0]} (9,216)" in prepared.notes
+        assert (
+            f"9,216 label pixels in 1 of the scenes are in no table and are ignored: {NAMES[0]} (9,216)"
+            in prepared.notes
+        )
 
 
 def test_infrared_stays_data(tmp_path):

@@ -200,7 +200,7 @@ def require_partners(title: str, lonely: Sequence[Path], what: str) -> None:
     if lonely:
         names = ", ".join(f"`{p}`" for p in lonely[:3]) + (", …" if len(lonely) > 3 else "")
         raise DatasetMissing(
-            f"{len(lonely)} {what} of {title} {'is' if len(lonely) == 1 else 'are'} missing: {names}",
+            f"{len(lonely)} of the {what} of {title} {'is' if len(lonely) == 1 else 'are'} missing: {names}",
             hint="unpack the download again, or remove their partners too if you want to work with a part of the data",
         )
 

@@ -105,7 +105,7 @@ def test_a_training_tile_without_label_is_named(tmp_path):
     for path in sorted((tmp_path / "5_Labels_all").iterdir())[:4]:
         path.unlink()
     with pytest.raises(
-        DatasetMissing, match=r"4 labels of ISPRS Potsdam are missing: .*2_10_label\.tif`.*2_12.*, …"
+        DatasetMissing, match=r"4 of the labels of ISPRS Potsdam are missing: .*2_10_label\.tif`.*2_12.*, …"
     ) as caught:
         P.items(tmp_path)
     assert "unpack the download again" in caught.value.hint
@@ -114,7 +114,7 @@ def test_a_training_tile_without_label_is_named(tmp_path):
 def test_a_label_without_picture_is_named(tmp_path):
     replicas.potsdam(tmp_path, NAMES, folders=("2_Ortho_RGB",))
     (tmp_path / "2_Ortho_RGB" / f"{NAMES[1]}_RGB.tif").unlink()
-    with pytest.raises(DatasetMissing, match=r"1 pictures of ISPRS Potsdam is missing: .*2_11_RGB\.tif`"):
+    with pytest.raises(DatasetMissing, match=r"1 of the pictures of ISPRS Potsdam is missing: .*2_11_RGB\.tif`"):
         P.items(tmp_path)
 
 
@@ -209,7 +209,7 @@ def test_loveda_says_which_mask_or_part_lacks(tmp_path):
     shutil.rmtree(tmp_path / "Test")
     assert DATASETS["loveda"].survey(tmp_path).notes == ("there is no `Test` folder",)
     next((tmp_path / "Val" / "Rural" / "masks_png").iterdir()).unlink()
-    with pytest.raises(DatasetMissing, match=r"1 labels of LoveDA is missing: .*Rural/masks_png/\d+\.png`"):
+    with pytest.raises(DatasetMissing, match=r"1 of the labels of LoveDA is missing: .*Rural/masks_png/\d+\.png`"):
         DATASETS["loveda"].items(tmp_path)
 
 
@@ -232,11 +232,11 @@ def test_deepglobe_without_masks_is_refused_and_without_pictures_too(tmp_path):
     mask = tmp_path / "train" / "119_mask.png"
     kept = mask.read_bytes()
     mask.unlink()
-    with pytest.raises(DatasetMissing, match=r"1 labels of DeepGlobe land cover is missing: .*119_mask\.png`"):
+    with pytest.raises(DatasetMissing, match=r"1 of the labels of DeepGlobe land cover is missing: .*119_mask\.png`"):
         DATASETS["deepglobe"].items(tmp_path)
     mask.write_bytes(kept)
     (tmp_path / "train" / "266_sat.jpg").unlink()
-    with pytest.raises(DatasetMissing, match=r"1 pictures of DeepGlobe land cover is missing: .*266_sat\.jpg`"):
+    with pytest.raises(DatasetMissing, match=r"1 of the pictures of DeepGlobe land cover is missing: .*266_sat\.jpg`"):
         DATASETS["deepglobe"].items(tmp_path)
 
 
@@ -267,5 +267,5 @@ def test_openearthmap_lists_are_checked(tmp_path):
     assert "unpack the download again" in caught.value.hint
     (base / "test.txt").unlink()
     (base / "tokyo" / "labels" / "tokyo_1.tif").unlink()
-    with pytest.raises(DatasetMissing, match=r"1 labels of OpenEarthMap is missing: .*labels/tokyo_1\.tif`"):
+    with pytest.raises(DatasetMissing, match=r"1 of the labels of OpenEarthMap is missing: .*labels/tokyo_1\.tif`"):
         oem.items(tmp_path)
