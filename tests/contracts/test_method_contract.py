@@ -179,7 +179,7 @@ def test_opinions_matter_exactly_where_a_method_says_so(name):
     batch, method = batch_of(), make(name)
     assert batch.unlabelled is not None
     silent = Batch(batch.labelled, replace(batch.unlabelled, opinion=None))
-    changed = float(total(make(name), silent)) != float(total(method, batch))
+    changed = total(make(name), silent).item() != total(method, batch).item()
     assert changed == method.uses_opinions
 
 

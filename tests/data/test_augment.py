@@ -189,6 +189,7 @@ def test_no_opinion_stays_none():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_device_does_not_change_the_draws():
     piece = chips(10)
     moved = Chips(

@@ -129,6 +129,18 @@ def test_mean_teacher_ramps_up_over_the_first_tenth(step: int, share: float):
     assert MeanTeacher(Scaled(), MeanTeacherSettings(ramp=0))(batch, START)["consistency"].item() == pytest.approx(full)
 
 
+@pytest.mark.parametrize(("step", "share"), [(0, 0.00674), (10, 0.2865), (20, 1), (50, 1)])
+@pytest.mark.parametrize("kind", ["fixmatch", "semiearth"])
+def test_pseudo_labels_may_grow_in_weight(kind: str, step: int, share: float):
+    def consistency_of(**numbers: float) -> float:
+        settings = TypeAdapter(MethodSettings).validate_python({"name": kind, **numbers})
+        losses = build_method(settings, Scaled())(Batch(labelled(), unlabelled(WEAK, STRONG)), Progress(step, 100))
+        assert losses["supervised"].item() == pytest.approx(math.log(3) / 2)
+        return float(losses["consistency"].item())
+
+    assert consistency_of(warm_up=0.2) == pytest.approx(share * consistency_of(), rel=1e-3)
+
+
 def test_mean_teacher_does_not_mix():
     box = torch.ones(2, 1, 4, dtype=torch.bool)
     crops = unlabelled(torch.cat([WEAK, STRONG]), torch.cat([STRONG, WEAK]))
