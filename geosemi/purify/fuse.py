@@ -76,31 +76,22 @@ def purify(label: Tensor, confidence: Tensor, *, opinion: Tensor, valid: Tensor,
     low = confidence < rules.tau_conf
     spoken = opinion.any(dim=1)
     agrees = opinion.gather(1, label[:, None])[:, 0]
-    may_replace = confidence < rules.conflict_max_conf
     if rules.evidence == "softmax":
         # As released: an opinion speaks where v > .1, for K < 10 on silent pixels too; what is not replaced is fused.
         speaks = low & (best > 0.1)
-        replaced = speaks & (label != first) & may_replace
+        replaced = speaks & (label != first) & (confidence < rules.conflict_max_conf)
         fused, dropped = speaks & ~replaced, torch.zeros_like(low)
     else:
         differs = low & spoken & ~agrees
         dropped = differs & (opinion.sum(dim=1) > 1) & (rules.ambiguous == "drop")
-        replaced = differs & ~dropped & may_replace
+        replaced = differs & ~dropped & (confidence < rules.conflict_max_conf)
         fused = low & agrees
     joint = fuse(confidence, own, tau=rules.tau_conf, fusion=rules.fusion)
     after = torch.where(replaced, best, torch.where(fused, joint, confidence))
     passes = ~dropped & (after >= rules.post_threshold)
-    audit = Audit(
-        low=_share(low, valid),
-        agreeing=_share(low & agrees, valid),
-        conflicting=_share(low & spoken & ~agrees & ~dropped, valid),
-        ambiguous=_share(dropped, valid),
-        silent=_share(low & ~spoken, valid),
-        replaced=_share(replaced, valid),
-        passing_before=_share(confidence >= rules.post_threshold, valid),
-        passing_after=_share(passes, valid),
-        refined_passing=_share(passes & low, valid),
-    )
+    groups = (low, low & agrees, low & spoken & ~agrees & ~dropped, dropped, low & ~spoken, replaced)
+    passing = (confidence >= rules.post_threshold, passes, passes & low)
+    audit = Audit(*(_share(pixels, valid) for pixels in (*groups, *passing)))  # in the order of its attributes
     return Purified(torch.where(replaced, first, label), after, ~dropped, audit)
 
 
