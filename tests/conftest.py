@@ -38,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Affine 3 wants `@` where Affine 2 has only `*`; our range allows both
     config.addinivalue_line("filterwarnings", "ignore:Use `@` matmul:PendingDeprecationWarning")
+    config.addinivalue_line("filterwarnings", "ignore:Dataset has no geotransform")  # rasterio, where tests mean it
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ the file's magic bytes, side files are ignored, overviews are never used, block 
 the first read, and warnings that GDAL only logs (a damaged JPEG tile reads as wrong pixels) become errors.
 """
 
+import itertools
 import logging
 import os
 import stat
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import RasterioError
 
 from geosemi.errors import ResourceError, SceneUnreadable, UnsafeInput
@@ -165,6 +166,8 @@ def open_raster(path: Path | str) -> Iterator[RasterFile]:
     driver = _driver_of(path)
     log = _DamageLog()
     logger = logging.getLogger("rasterio._err")
+    if not logger.isEnabledFor(logging.WARNING):  # a program that silences rasterio must not silence damage
+        logger.setLevel(logging.WARNING)
     logger.addHandler(log)
     try:
         with rasterio.Env(**_SAFE):
@@ -187,8 +190,9 @@ def _driver_of(path: Path) -> str:
     except FileNotFoundError:
         hint = "the link's target is gone" if path.is_symlink() else "check the path"
         raise SceneUnreadable(f"`{path}` does not exist", hint=hint) from None
-    except OSError as error:
-        raise SceneUnreadable(f"`{path}` cannot be read: {error.strerror}", hint="check its permissions") from error
+    except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
+        cause = error.strerror if isinstance(error, OSError) else str(error)
+        raise SceneUnreadable(f"`{path}` cannot be read: {cause}", hint="check the path and its permissions") from error
     if not stat.S_ISREG(info.st_mode):
         raise SceneUnreadable(f"`{path}` is not a regular file", hint="give the path of a raster file")
     if info.st_size == 0:
@@ -218,22 +222,25 @@ def _gate(path: Path, dataset: Any) -> None:
         raise UnsafeInput(
             f"`{path}` names another file as its overview", hint="make a clean copy with gdal_translate if you trust it"
         )
+    # GDAL also has complex integers, which numpy does not know
+    if any(d.startswith("complex") for d in dataset.dtypes):
+        raise SceneUnreadable(
+            f"`{path}` holds complex samples", hint="only real images can be mapped; take the amplitude first"
+        )
+    # a chunky (pixel-interleaved) block is decoded with all its bands; PNG and JPEG come row by row
     height, width = dataset.block_shapes[0]
-    # PNG and JPEG are decoded row by row, whatever block GDAL reports
-    block = height * width * np.dtype(dataset.dtypes[0]).itemsize
+    block = height * width * np.dtype(dataset.dtypes[0]).itemsize * (1 if _is_planar(dataset) else dataset.count)
     if block > MAX_BLOCK_BYTES:
         raise ResourceError(
             f"`{path}` stores {block / 2**20:,.0f} MB a block; the limit is {MAX_BLOCK_BYTES / 2**20:.0f} MB",
             hint="re-tile it: `gdal_translate -co TILED=YES in.tif out.tif`",
         )
-    if any(
-        np.issubdtype(np.dtype(d), np.complexfloating) for d in dataset.dtypes if not d.startswith("complex_int")
-    ) or any(d.startswith("complex") for d in dataset.dtypes):
-        raise SceneUnreadable(
-            f"`{path}` holds complex samples", hint="only real images can be mapped; take the amplitude first"
-        )
     if dataset.driver == "GTiff":
         _require_complete(path, dataset)
+
+
+def _is_planar(dataset: Any) -> bool:
+    return bool(dataset.interleaving == Interleaving.band)
 
 
 def _require_complete(path: Path, dataset: Any) -> None:
@@ -242,10 +249,12 @@ def _require_complete(path: Path, dataset: Any) -> None:
     rows = -(-dataset.height // dataset.block_shapes[0][0])
     cols = -(-dataset.width // dataset.block_shapes[0][1])
     step = max(1, rows * cols // 4096)  # a look at every block of a huge file would take seconds
-    for number in [*range(0, rows * cols, step), rows * cols - 1]:
+    # planar files hold one band after the other: a cut that spares the first band shows in the last
+    bands = {1, dataset.count} if _is_planar(dataset) else {1}
+    for number, band in itertools.product([*range(0, rows * cols, step), rows * cols - 1], bands):
         block = f"{number % cols}_{number // cols}"
-        offset = dataset.get_tag_item(f"BLOCK_OFFSET_{block}", "TIFF", bidx=1)
-        length = dataset.get_tag_item(f"BLOCK_SIZE_{block}", "TIFF", bidx=1)
+        offset = dataset.get_tag_item(f"BLOCK_OFFSET_{block}", "TIFF", bidx=band)
+        length = dataset.get_tag_item(f"BLOCK_SIZE_{block}", "TIFF", bidx=band)
         if offset and length and int(offset) + int(length) > size:
             raise SceneUnreadable(
                 f"`{path}` is cut off: a block ends at byte {int(offset) + int(length):,} but the file has {size:,}",
