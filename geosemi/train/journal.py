@@ -29,9 +29,7 @@ class Journal:
         if self._active:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - half a second that other ranks save
 
-            self._events = SummaryWriter(
-                str(self._folder / "tensorboard"), purge_step=self._start or None
-            )
+            self._events = SummaryWriter(str(self._folder / "tensorboard"), purge_step=self._start or None)
         return self
 
     def __exit__(

@@ -29,15 +29,13 @@ class Panel:
 
 def draw_panels(panels: Sequence[Panel], legend: Legend, *, rgb: tuple[int, int, int] | None) -> bytes:
     """Return a PNG: for each panel a row of image, truth and prediction, the legend below."""
-    import matplotlib as mpl  # noqa: PLC0415 - a second that runs without pictures save
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415 - a second that runs without pictures save
     from matplotlib.patches import Patch  # noqa: PLC0415
 
     columns = 2 if len(panels) > 3 else 1
     rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(rows, 3 * columns, figsize=(6.6 * columns, 2.35 * rows + 0.7), squeeze=False)
+    figure = Figure(figsize=(6.6 * columns, 2.35 * rows + 0.7))
+    axes = figure.subplots(rows, 3 * columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     colours = np.full((256, 3), 255, dtype=np.uint8)
@@ -55,7 +53,6 @@ def draw_panels(panels: Sequence[Panel], legend: Legend, *, rgb: tuple[int, int,
     figure.tight_layout(rect=(0, 0.06 if rows > 1 else 0.12, 1, 1))
     memory = io.BytesIO()
     figure.savefig(memory, format="png", dpi=110)
-    plt.close(figure)
     return memory.getvalue()
 
 
