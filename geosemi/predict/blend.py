@@ -4,7 +4,7 @@ Windows come row by row, so whatever lies above the current row of windows is fi
 its memory used again. The strip is as high as one window, so memory grows with the scene's width alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,17 +36,44 @@ class Rows:
     confidence: npt.NDArray[np.uint8] | None
 
 
-def ramp(size: int, overlap: int) -> Tensor:
+def ramp(size: int, overlap: int, *, first: bool = False, last: bool = False) -> Tensor:
     """Return weights (size,) float32 along one side of a window, in (0, 1].
 
     The outer quarter of the overlap counts next to nothing, then the weight rises so that two neighbours which share
-    exactly `overlap` pixels sum to 1.
+    exactly `overlap` pixels sum to 1. A side that lies on the scene's own rim does not fade: what a network sees there
+    is what it would see of the whole scene.
+
+    Args:
+        size: of the window.
+        overlap: pixels shared with a neighbour, below `size`.
+        first: whether the window begins at the scene's rim.
+        last: whether it ends there.
     """
     margin = overlap // 4
     rise = overlap - 2 * margin
     inwards = torch.arange(size, dtype=torch.float64)
-    one_side = ((inwards - margin + 1) / (rise + 1)).clamp(_RIM, 1)
-    return torch.minimum(one_side, one_side.flip(0)).float()
+    faded = ((inwards - margin + 1) / (rise + 1)).clamp(_RIM, 1)
+    whole = torch.ones_like(faded)
+    return torch.minimum(whole if first else faded, whole if last else faded.flip(0)).float()
+
+
+class _Side:
+    """Windows along one axis of a scene and their weights."""
+
+    def __init__(self, length: int, tile: int, overlap: int) -> None:
+        self._cut = (min(tile, length), min(overlap, min(tile, length) - 1))
+        self._begins = starts(length, tile, overlap)
+        self.total = torch.zeros(length)
+        for begin in self._begins:
+            self.total[begin : begin + self._cut[0]] += self.weight(*self.ends(begin))
+
+    def ends(self, begin: int) -> tuple[bool, bool]:
+        """Tell whether the window that starts at `begin` is the first, and the last."""
+        return (begin == self._begins[0], begin == self._begins[-1])
+
+    def weight(self, first: bool, last: bool) -> Tensor:
+        """Return the weights of such a window."""
+        return ramp(*self._cut, first=first, last=last)
 
 
 class Blend:
@@ -76,15 +103,14 @@ class Blend:
         self._height, self._width = shape
         self._ignore = ignore
         self._confidence = confidence
-        side = ramp(tile, overlap)
-        self._weight = torch.outer(side, side).to(device)
+        self._down, self._across = _Side(self._height, tile, overlap), _Side(self._width, tile, overlap)
+        self._weights: dict[tuple[bool, ...], Tensor] = {}
         strip = min(tile, self._height)
         self._sum = torch.zeros(classes, strip, self._width, device=device)
         self._valid = torch.zeros(strip, self._width, dtype=torch.bool, device=device)
         self._top = 0  # row of the scene that the strip begins with
         # windows lie on a lattice, so the sum of their weights is a product of two sums
-        self._down = _total(starts(self._height, tile, overlap), side, self._height).to(device)
-        self._across = _total(starts(self._width, tile, overlap), side, self._width).to(device)
+        self._total = (self._down.total.to(device), self._across.total.to(device))
 
     def add(self, window: Window, probability: Tensor, valid: Tensor) -> None:
         """Add a window that begins at the strip's first row; close the rows above it first.
@@ -94,8 +120,16 @@ class Blend:
         if window.row != self._top or window.height > self._sum.shape[1]:
             raise ValueError(f"{window} does not lie on the strip that begins at row {self._top}")
         where = (slice(window.height), slice(window.col, window.stop_col))
-        self._sum[:, *where].addcmul_(probability, self._weight[: window.height, : window.width])
+        self._sum[:, *where].addcmul_(probability, self._weight(window))
         self._valid[where] |= valid
+
+    def _weight(self, window: Window) -> Tensor:
+        """Return the weights (h, w) of a window; a scene has at most nine kinds."""
+        down, across = self._down.ends(window.row), self._across.ends(window.col)
+        if (*down, *across) not in self._weights:
+            weight = torch.outer(self._down.weight(*down), self._across.weight(*across))
+            self._weights[*down, *across] = weight.to(self._sum.device)
+        return self._weights[*down, *across]
 
     def close(self, row: int) -> Iterator[Rows]:
         """Decide and yield all rows above `row`, and roll the strip down to it.
@@ -126,7 +160,8 @@ class Blend:
         return Rows(self._top, winner.cpu().numpy(), None if confidence is None else confidence.cpu().numpy())
 
     def _sure(self, best: Tensor, nodata: Tensor) -> Tensor:
-        weight = torch.outer(self._down[self._top : self._top + len(best)], self._across)
+        down, across = self._total
+        weight = torch.outer(down[self._top : self._top + len(best)], across)
         steps = (best / weight * CONFIDENCE_STEPS).round_().nan_to_num_().clamp_(0, CONFIDENCE_STEPS)
         return steps.to(torch.uint8).masked_fill_(nodata, 255)
 
@@ -136,11 +171,3 @@ class Blend:
             strip[..., :kept, :] = strip[..., count:, :].clone()
             strip[..., kept:, :] = 0
         self._top += count
-
-
-def _total(begins: Sequence[int], side: Tensor, length: int) -> Tensor:
-    total = torch.zeros(length)
-    for begin in begins:
-        part = total[begin : begin + len(side)]
-        part += side[: len(part)]
-    return total

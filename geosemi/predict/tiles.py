@@ -35,7 +35,10 @@ def bands_of(reader: SceneReader, shape: tuple[int, int], *, tile: int, overlap:
         stop = min(row + tile, height)
         first = row if kept is None else kept.window.stop_row
         fresh = reader.read(Window(first, 0, stop - first, width))
-        kept = fresh if kept is None else _joined(_cut(kept, slice(row - kept.window.row, None), slice(None)), fresh)
+        if kept is None or kept.window.stop_row == row:
+            kept = fresh
+        else:
+            kept = _joined(_cut(kept, slice(row - kept.window.row, None), slice(None)), fresh)
         yield kept
 
 
