@@ -98,14 +98,22 @@ def reading_opinion(path: Path, grid: Grid, legend: Legend) -> Iterator[OpinionR
         SceneUnreadable: it cannot be read.
     """
     with open_raster(path) as file:
-        tags = file.tags
-        if tags.get("GEOSEMI_OPINION") != FORMAT:
+        names = _class_names(file)
+        if names is None or file.count != 1 or file.dtype.kind != "u" or file.dtype.itemsize * 8 < len(names):
             raise LegendError(f"`{path}` is no opinion raster", hint="make one with `geosemi annotate`")
-        names = json.loads(tags.get("GEOSEMI_CLASSES", "[]"))
-        if tuple(names) != legend.names:
+        if names != list(legend.names):
             raise LegendError(
                 f"`{path}` speaks of the classes {names}, the legend of {list(legend.names)}",
                 hint="make the opinions again with this legend",
             )
         grid.require_same(file.grid, mine="the scene", theirs=str(path))
         yield OpinionReader(file, len(legend))
+
+
+def _class_names(file: RasterFile) -> list[str] | None:
+    """Return what the bits mean, or None where the tags of an opinion raster are missing or not ours."""
+    try:
+        names = json.loads(file.tags["GEOSEMI_CLASSES"]) if file.tags.get("GEOSEMI_OPINION") == FORMAT else None
+    except (KeyError, ValueError):
+        return None
+    return names if isinstance(names, list) else None
