@@ -8,7 +8,7 @@ import numpy.typing as npt
 import shapely
 from pydantic import BaseModel, ConfigDict, Field
 
-from geosemi.errors import LegendError
+from geosemi.errors import GridMismatch, LegendError
 from geosemi.geo.commit import private_folder, publish, require_writable
 from geosemi.geo.corners import OUTSIDE, Bytes
 from geosemi.geo.grid import Grid
@@ -68,6 +68,7 @@ def polygonize(
     Raises:
         OutputError: the output exists, cannot be written, or its extension is unknown.
         LegendError: the mask holds a value that is no class, or is no mask at all.
+        GridMismatch: it is placed by ground control points only.
         SceneUnreadable, UnsafeInput, ResourceError: as `geosemi.geo.raster.open_raster`.
     """
     with open_raster(mask) as file:
@@ -148,6 +149,11 @@ def _require_mask(file: RasterFile) -> None:
         raise LegendError(
             f"`{file.path}` has {file.count} band(s) of {file.dtype.name}, a mask has one band of whole numbers",
             hint="give the mask that `geosemi predict` wrote, or pick its band with gdal_translate -b",
+        )
+    if file.has_gcps:  # polygons cannot carry control points: they would lie in pixel coordinates
+        raise GridMismatch(
+            f"`{file.path}` is placed by ground control points only, which polygons cannot be",
+            hint="warp it first: `gdalwarp -r near mask.tif warped.tif`",
         )
 
 

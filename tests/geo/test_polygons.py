@@ -12,9 +12,10 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from rasterio.control import GroundControlPoint
 from rasterio.features import shapes as gdal_shapes
 
-from geosemi.errors import LegendError, OutputError, SceneUnreadable
+from geosemi.errors import GridMismatch, LegendError, OutputError, SceneUnreadable
 from geosemi.geo.polygons import PolygonSettings, polygonize
 from geosemi.geo.rings import Shapes
 from geosemi.geo.tracing import OUTSIDE, Tracer
@@ -53,7 +54,7 @@ def canonical(geometries: list, values: list) -> list[tuple[bytes, int]]:
     return sorted((shapely.normalize(g).wkb, int(v)) for g, v in zip(geometries, values, strict=True))
 
 
-def write_mask(path: Path, mask: np.ndarray, transform: Affine = NORTH_UP, **profile: object) -> Path:
+def write_mask(path: Path, mask: np.ndarray, transform: Affine | None = NORTH_UP, **profile: object) -> Path:
     base = {"driver": "GTiff", "count": 1, "dtype": mask.dtype, "height": mask.shape[0], "width": mask.shape[1]}
     with rasterio.open(
         path, "w", **{**base, "crs": "EPSG:32633", "transform": transform, "nodata": 255, **profile}
@@ -221,6 +222,14 @@ def test_a_scene_is_no_mask(tmp_path: Path) -> None:
     with pytest.raises(LegendError, match="1 band\\(s\\) of float32") as caught:
         polygonize(path, tmp_path / "out.gpkg", LEGEND, PolygonSettings())
     assert "geosemi predict" in caught.value.hint
+
+
+def test_a_mask_placed_by_control_points_is_refused(tmp_path: Path) -> None:
+    points = [GroundControlPoint(r, c, 13 + c / 100, 52 - r / 100) for r, c in ((0, 0), (0, 3), (3, 0), (3, 3))]
+    path = write_mask(tmp_path / "mask.tif", patches(1), None, gcps=points, crs="EPSG:4326")
+    with pytest.raises(GridMismatch, match="ground control points only") as caught:
+        polygonize(path, tmp_path / "out.gpkg", LEGEND, PolygonSettings())
+    assert "gdalwarp" in caught.value.hint
 
 
 def test_signed_and_wide_masks_are_read(tmp_path: Path) -> None:
