@@ -128,7 +128,7 @@ class ChipLoader:
         ranks: int = 1,
     ) -> None:
         self._settings, self._rank, self._ranks = settings, rank, ranks
-        self._classes = len(scenes.legend)
+        self._silent_classes = len(scenes.legend) if opinions and scenes.has_opinions else 0
         size = settings.size
         keep = _bytes(scenes, split) <= KEEP_BYTES
         by_name = {s.name: s for s in scenes.scenes}
@@ -181,10 +181,11 @@ class ChipLoader:
         labelled = self._settings.labelled * (1 if self._unlabelled else 2)
         for samples in loader:
             with_truth, without = samples[:labelled], samples[labelled:]
-            yield self._chips(with_truth), self._chips(without) if without else None
+            yield self._chips(with_truth, 0), self._chips(without, self._silent_classes) if without else None
 
-    def _chips(self, samples: Sequence[tuple[dict[str, Any], str]]) -> Chips:
-        return to_chips([s for s, _ in samples], [p for _, p in samples], self._classes)
+    @staticmethod
+    def _chips(samples: Sequence[tuple[dict[str, Any], str]], silent_classes: int) -> Chips:
+        return to_chips([s for s, _ in samples], [p for _, p in samples], silent_classes)
 
     def spots(self, step: int) -> list[Spot]:
         """Return what one step of this rank reads: labelled spots first."""
@@ -234,10 +235,10 @@ def validation_chips(
             samples.append(sample)
             places.append(f"{files.name}@{chip.row},{chip.col}")
             if len(samples) == batch:
-                yield to_chips(samples, places, len(scenes.legend))
+                yield to_chips(samples, places)
                 samples, places = [], []
     if samples:
-        yield to_chips(samples, places, len(scenes.legend))
+        yield to_chips(samples, places)
 
 
 def _bytes(scenes: SceneSet, split: Split) -> int:

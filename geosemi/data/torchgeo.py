@@ -226,16 +226,23 @@ def to_window(grid: Grid, query: GeoQuery) -> Window:
     return Window(round(row - height / 2), round(col - width / 2), height, width)
 
 
-def to_chips(samples: Sequence[dict[str, Any]], places: Sequence[str], classes: int) -> Chips:
-    """Stack TorchGeo samples of one size. A sample without opinion is silent if another one of the batch has some."""
+def to_chips(samples: Sequence[dict[str, Any]], places: Sequence[str], silent_classes: int = 0) -> Chips:
+    """Stack TorchGeo samples of one size.
+
+    Args:
+        samples: of one stream.
+        places: their names for messages.
+        silent_classes: K where the run has opinion layers: then every chip gets planes, silent ones where its own scene
+            has no layer. 0 where it has none.
+    """
 
     def stacked(key: str) -> Tensor:
         return torch.stack([s[key] for s in samples])
 
     image = stacked("image")
     opinion = None
-    if any("opinion" in s for s in samples):
-        silent = torch.zeros((classes, *image.shape[-2:]), dtype=torch.bool)
+    if silent_classes:
+        silent = torch.zeros((silent_classes, *image.shape[-2:]), dtype=torch.bool)
         opinion = torch.stack([s.get("opinion", silent) for s in samples])
     valid = stacked("valid") if "valid" in samples[0] else torch.ones_like(image[:, 0], dtype=torch.bool)
     label = stacked("mask").long() if "mask" in samples[0] else None

@@ -41,6 +41,9 @@ class Method(nn.Module, ABC):
     needs_unlabelled: bool = True
     """Whether `forward` refuses a batch without unlabelled crops."""
 
+    strong_views: int = 1
+    """How many strong views of a crop it looks at; no more are made."""
+
     uses_opinions: bool = False
     """Whether opinion layers change what this method learns."""
 

@@ -82,7 +82,7 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
     trainer = Trainer(
         method=method,
         chips=chips,
-        augment=Augment(prepared.radiometry, settings.augment),
+        augment=Augment(prepared.radiometry, settings.augment.model_copy(update={"views": method.strong_views})),
         settings=settings.train,
         folder=out,
         fingerprint=_fingerprint(settings),
