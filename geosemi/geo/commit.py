@@ -7,6 +7,7 @@ the complete file or what was there before, never a part. Of several files the l
 
 import errno
 import os
+import shlex
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,9 @@ def require_writable(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()
     """
     folder = path.parent
     if not folder.is_dir():
-        raise OutputError(f"the folder `{folder}` does not exist", hint=f"create it: mkdir -p {folder}")
+        raise OutputError(
+            f"the folder `{folder}` does not exist", hint=f"create it: mkdir -p {shlex.quote(str(folder))}"
+        )
     if not os.access(folder, os.W_OK):
         raise OutputError(f"the folder `{folder}` is not writable", hint="choose another folder")
     if path.is_dir():
@@ -63,7 +66,7 @@ def publish(moves: Mapping[Path, Path]) -> None:
     for source, target in moves.items():
         _naming_disk(target, partial(os.replace, source, target))
     for folder in {target.parent for target in moves.values()}:
-        _flush(folder)
+        _naming_disk(folder, partial(_flush_folder, folder))
 
 
 def write_files(contents: Mapping[Path, bytes | memoryview]) -> None:
@@ -88,6 +91,15 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    try:
+        _flush(folder)
+    except OSError as error:
+        # network file systems that cannot sync a folder say EINVAL or ENOTSUP; the renames are done all the same
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def _naming_disk(target: Path, work: Callable[[], object]) -> None:
