@@ -8,15 +8,11 @@ The same seeds paint the same pixels. Nothing is read but legend.yaml.
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
-from geosemi.geo.grid import Grid
-from geosemi.geo.opinion import pack, write_opinion
-from geosemi.legend import Legend
 from painting import opinions
 from painting.canvas import PIXEL, Canvas
 from painting.files import grid, write_labels, write_polygons, write_scene
@@ -24,6 +20,10 @@ from painting.light import classes, photograph
 from painting.readme import Entry, write_readme
 from painting.regimes import REGIMES
 from painting.towns import PLACES
+
+from geosemi.geo.grid import Grid
+from geosemi.geo.opinion import pack, write_opinion
+from geosemi.legend import Legend
 
 HERE = Path(__file__).parent
 WEST, NORTH, SOUTHWARDS = 577_200.0, 5_354_800.0, 420.0  # metres in EPSG:32633; scenes follow each other southwards
@@ -41,6 +41,8 @@ class Plan:
         size: rows and columns.
         vector: labels as polygons instead of a raster.
         wedge: a corner without data.
+        turns: quarter turns of the layout, so that two places of a kind do not look alike.
+        mirrored: whether the layout is mirrored as well.
     """
 
     regime: str
@@ -50,6 +52,8 @@ class Plan:
     size: tuple[int, int] = (512, 512)
     vector: bool = False
     wedge: bool = False
+    turns: int = 0
+    mirrored: bool = False
 
     @property
     def name(self) -> str:
@@ -61,15 +65,15 @@ PLANS = (
     Plan("summer", "suburb", 11, "labelled"),
     Plan("summer", "river", 12, "labelled"),
     Plan("dry", "market", 13, "labelled"),
-    Plan("dry", "farm", 14, "labelled"),
-    Plan("spring", "suburb", 15, "labelled", vector=True),
-    Plan("spring", "river", 16, "labelled"),
-    Plan("autumn", "suburb", 17, "unlabelled"),
-    Plan("autumn", "farm", 18, "unlabelled"),
-    Plan("winter", "market", 19, "unlabelled"),
-    Plan("winter", "river", 20, "unlabelled"),
+    Plan("dry", "farm", 14, "labelled", turns=2),
+    Plan("spring", "suburb", 15, "labelled", turns=1, vector=True),
+    Plan("spring", "river", 16, "labelled", turns=3, mirrored=True),
+    Plan("autumn", "suburb", 17, "unlabelled", turns=3),
+    Plan("autumn", "farm", 18, "unlabelled", turns=1),
+    Plan("winter", "market", 19, "unlabelled", turns=2, mirrored=True),
+    Plan("winter", "river", 20, "unlabelled", turns=1),
     Plan("autumn", "town", 21, "test", size=(640, 896), wedge=True),
-    Plan("winter", "suburb", 22, "test"),
+    Plan("winter", "suburb", 22, "test", turns=2, mirrored=True),
 )
 
 
@@ -81,10 +85,17 @@ def where(plan: Plan) -> Grid:
 
 def paint(plan: Plan) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Return picture (H, W, 3) and classes (H, W) of a plan."""
-    height, width = plan.size
+    height, width = plan.size[:: -1 if plan.turns % 2 else 1]
     canvas = Canvas(np.random.default_rng(plan.seed), height=height * PIXEL, width=width * PIXEL)
-    PLACES[plan.place](canvas, REGIMES[plan.regime])
-    image, label = photograph(canvas, REGIMES[plan.regime]), classes(canvas)
+    regime = REGIMES[plan.regime]
+    # the layout is turned after painting, so the sun is turned the other way before
+    regime = replace(regime, azimuth=(-1 if plan.mirrored else 1) * regime.azimuth + 90 * plan.turns)
+    PLACES[plan.place](canvas, regime)
+    image, label = photograph(canvas, regime), classes(canvas)
+    image, label = np.rot90(image, plan.turns), np.rot90(label, plan.turns)
+    if plan.mirrored:
+        image, label = image[:, ::-1], label[:, ::-1]
+    image, label = np.ascontiguousarray(image), np.ascontiguousarray(label)
     if plan.wedge:
         outside = _wedge(plan.size)
         image[outside], label[outside] = 0, 255
@@ -92,10 +103,10 @@ def paint(plan: Plan) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
 
 
 def _wedge(size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return where a flight strip ended: the lower left corner, cut slantwise with two steps."""
+    """Return where the flight strip ended: the lower left corner, cut slantwise with a step."""
     rows, cols = np.mgrid[0 : size[0], 0 : size[1]]
-    below = size[0] - 1 - rows
-    return (cols + 1.6 * below < 205) | (cols + 0.55 * below < 92) | ((cols < 40) & (below < 150))
+    up = size[0] - 1 - rows
+    return cols + 1.3 * up < np.where(up < 62, 205, 168)
 
 
 def make(plan: Plan, out: Path, legend: Legend, hidden: Path | None) -> Entry:
@@ -141,14 +152,14 @@ def main() -> None:
     """Read the options and paint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=HERE, help="folder to write to (default: beside this script)")
-    parser.add_argument("--only", choices=[p.name for p in PLANS], help="paint one scene; README.md is left alone")
+    parser.add_argument("--only", nargs="+", choices=[p.name for p in PLANS], help="these scenes, and no README.md")
     parser.add_argument("--hidden", type=Path, help="write the labels of the unlabelled scenes to this folder")
     options = parser.parse_args()
     legend = Legend.load(HERE / "legend.yaml")
     options.out.mkdir(parents=True, exist_ok=True)
     entries = []
     for plan in PLANS:
-        if options.only in (None, plan.name):
+        if options.only is None or plan.name in options.only:
             entries.append(make(plan, options.out, legend, options.hidden))
             print(f"{plan.role:10s} {plan.name}")
     if options.only is None:

@@ -6,11 +6,12 @@ scene's resolution, which is where smooth edges come from.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]  # of floats
 Colour = tuple[float, float, float]
 
 PIXEL = 0.25  # metres
@@ -157,5 +158,5 @@ def blur(image: Array, sigma: float) -> Array:
         pad = [(reach, reach) if a == axis else (0, 0) for a in range(image.ndim)]
         padded = np.pad(image, pad, mode="edge")
         n = image.shape[axis]
-        image = sum(np.float32(k) * np.take(padded, range(i, i + n), axis) for i, k in enumerate(kernel))  # type: ignore[assignment]
+        image = sum(np.float32(k) * np.take(padded, range(i, i + n), axis) for i, k in enumerate(kernel))
     return image

@@ -8,13 +8,14 @@ from painting.canvas import MARGIN, OVERSAMPLING, STEP, Array, Canvas, blur, smo
 from painting.regimes import Regime
 
 _GAMMA = 2.2
+_EXPOSURE = 1.16
 _PENUMBRA = 0.35  # metres of height over which a shadow's edge fades
 
 
 def photograph(canvas: Canvas, regime: Regime) -> np.ndarray:
     """Return the scene as (H, W, 3) uint8, 1 … 255: 0 is left for nodata."""
     linear = (np.clip(canvas.colour, 0.01, 1) ** _GAMMA) * _light(canvas, regime)
-    linear = shrink(_crop(linear))
+    linear = shrink(_crop(linear)) * np.float32(_EXPOSURE)
     air = (np.asarray(regime.air, np.float32) / 255) ** _GAMMA
     linear = linear * (1 - regime.haze) + air * regime.haze * 0.8
     seen = np.clip(blur(linear, 0.45), 0, None) ** (1 / _GAMMA)
@@ -35,7 +36,7 @@ def classes(canvas: Canvas) -> np.ndarray:
 def shrink(image: Array) -> Array:
     """Average blocks of canvas pixels into scene pixels."""
     n = OVERSAMPLING
-    return sum(image[i::n, j::n] for i in range(n) for j in range(n)) / np.float32(n * n)  # type: ignore[return-value]
+    return sum(image[i::n, j::n] for i in range(n) for j in range(n)) / np.float32(n * n)
 
 
 def _crop(image: Array) -> Array:

@@ -13,7 +13,7 @@ from rasterio.features import rasterize, shapes
 
 Mask = npt.NDArray[np.bool_]
 
-CELL = 56  # pixels: lawns and roads are cut into pieces of about this size
+CELL = 40  # pixels: lawns and roads are cut into pieces of about this size
 SIMULATED = "simulated"
 
 
@@ -84,9 +84,13 @@ def _claim(
     total = int(mine.sum())
     claim = np.zeros(truth.shape, bool)
     for number in rng.permutation(np.unique(segments[mine])):
-        if (claim & mine).sum() >= skill.recall * total:
+        missing = skill.recall * total - (claim & mine).sum()
+        if missing <= 0:
             break
-        piece = _spoil(segments == number, rng)
+        piece = segments == number
+        if piece.sum() > 1.3 * missing:
+            continue
+        piece = _spoil(piece, rng)
         if (piece & mine).any():
             claim |= piece
     claim &= truth != 255

@@ -18,16 +18,18 @@ with pixels of 0.25 m, apart from each other, at coordinates near the Danube; th
 | path | what |
 | --- | --- |
 | `legend.yaml` | the six classes with colours and synonyms |
-| `scenes/*.tif`, `labels/*` | labelled scenes and their classes: rasters on the scene's grid (255: no truth), and for `spring_suburb` polygons with a column `class` in EPSG:4326 |
+| `scenes/*.tif` | labelled scenes |
+| `labels/*.tif` | their classes on the same grid; 255: no truth |
+| `labels/spring_suburb.gpkg` | the same as polygons with a column `class`, in EPSG:4326 |
 | `unlabelled/*.tif` | scenes without any mask, in seasons that no labelled scene shows |
 | `test/*.tif`, `test/labels/*.tif` | scenes to map and score; `autumn_town` has a corner without data |
 | `opinions/*.tif` | class-bit opinion rasters of all scenes but the test ones, **simulated** |
 | `make.py`, `painting/` | the generator |
 
-Labels are painted from the same geometry as the picture, so they are exact: a pixel has the class that covers most of it.
-Driveways, pavements, car parks and tracks are road; fields are grass, ploughed ones too; hedges and bushes are tree;
-shadows belong to what they fall on. Colour alone does not decide: grey roofs look like asphalt, ploughed soil like
-bare crowns, murky water like grass in the shade.
+Labels are painted from the same geometry as the picture, so they are exact: a pixel has the class that covers most of
+it. Driveways, pavements, car parks and tracks are road; fields are grass, ploughed ones too; hedges and bushes are
+tree; shadows belong to what they fall on. Colour alone does not decide: grey roofs look like asphalt, ploughed soil
+like bare crowns, murky water like grass in the shade.
 
 Everything here is made by
 

@@ -85,8 +85,10 @@ def network(canvas: Canvas, roads: Sequence[Road], *, pavement: float) -> Networ
     """Measure the distances of all pixels to all roads."""
     measured = [_measure(canvas, road) for road in roads]
     edge = np.abs(measured[0][0]) - roads[0].half
-    for road, (offset, _) in zip(roads[1:], measured[1:], strict=True):
-        edge = _join(edge, np.abs(offset) - road.half, 5.0)
+    for road, (offset, along) in zip(roads[1:], measured[1:], strict=True):
+        # side roads start on a middle line: corners are rounded on their side of the road only
+        corner = smooth(along, 0.5 * roads[0].half, 1.1 * roads[0].half)
+        edge = _join(edge, np.abs(offset) - road.half, 5.0, corner)
     return Network(tuple(roads), tuple(m[0] for m in measured), tuple(m[1] for m in measured), edge, pavement)
 
 
@@ -112,9 +114,11 @@ def _measure(canvas: Canvas, road: Road) -> tuple[Array, Array]:
         side = np.where(near, dx * (y - ay) - dy * (x - ax), side)
         along = np.where(near, start + t * length, along)
         start += length
-    # sign and size are refined apart: interpolating across the change of sign behind a road's end would draw a line
-    sign = np.where(_refine(np.sign(side), canvas) < 0, -1, 1).astype(np.float32)
-    return _refine(np.sqrt(best), canvas) * sign, _refine(along, canvas)
+    side, along = np.where(side < 0, -1, 1), _refine(along, canvas)
+    # behind a road's end the sign jumps far from the line, and interpolating across the jump would draw one there
+    behind = _refine(np.sqrt(best), canvas) * np.where(_refine(side, canvas) < 0, -1, 1).astype(np.float32)
+    beside = (along > 0.3) & (along < start - 0.3)
+    return np.where(beside, _refine(np.sqrt(best) * side, canvas), behind), along
 
 
 def _refine(coarse: Array, canvas: Canvas) -> Array:
@@ -127,10 +131,10 @@ def _refine(coarse: Array, canvas: Canvas) -> Array:
     return coarse.astype(np.float32)
 
 
-def _join(first: Array, second: Array, radius: float) -> Array:
-    """Unite two signed distances and round the corner between them (polynomial smooth minimum)."""
+def _join(first: Array, second: Array, radius: float, share: Array) -> Array:
+    """Unite two signed distances and round the corner between them by a share (polynomial smooth minimum)."""
     blend = np.clip(radius - np.abs(first - second), 0, None) / radius
-    return np.minimum(first, second) - blend**2 * (radius / 4)
+    return np.minimum(first, second) - blend**2 * (radius / 4) * share
 
 
 def asphalt(canvas: Canvas, patch: Patch, shade: float) -> Array:
@@ -182,7 +186,7 @@ def _mark(canvas: Canvas, net: Network, number: int) -> None:
     road, offset, along = net.roads[number], net.offsets[number], net.along[number]
     apart = net.others(number)
     worn = 0.72 + 0.14 * np.clip(canvas.noise("fine", whole), -2, 1.5)
-    dashes = cover(np.abs(offset) - 0.1) * (along % 6 < 3)
+    dashes = cover(np.abs(offset) - 0.11) * (along % 6 < 3)
     edges = cover(np.abs(np.abs(offset) - road.half + 0.35) - 0.08)
     paint = np.maximum(dashes * (apart > 5), edges * (apart > 4)) * worn
     where = canvas.rng.uniform(0.25, 0.75) * road.length

@@ -44,13 +44,13 @@ def _plot(canvas: Canvas, front: tuple[float, float, float], edge: float, fronta
     if not place(canvas, home, apart=2.2):
         return
     ground = origin.moved(0, edge + depth / 2).sized(frontage / 2, depth / 2)
-    _garden(canvas, ground, home, regime)
+    _garden(canvas, ground, regime)
     _drive(canvas, origin, home, edge, frontage)
     kind = str(rng.choice(("gable", "gable", "hip", "wing")))
     house(canvas, home, kind=kind, palette=str(rng.choice(_PALETTES)), storeys=float(rng.choice((1.2, 1.6, 2.0))))
 
 
-def _garden(canvas: Canvas, ground: Box, home: Box, regime: Regime) -> None:
+def _garden(canvas: Canvas, ground: Box, regime: Regime) -> None:
     """Lawn, hedges, perhaps a pool, a vegetable patch or a shed behind the house."""
     rng = canvas.rng
     patch = canvas.around(ground.x, ground.y, ground.reach + 1)
@@ -152,7 +152,7 @@ def woods(canvas: Canvas, density: Array, regime: Regime, *, tries: int, sizes: 
         axis=1,
     )
     sizes_drawn = rng.uniform(*sizes, tries) * rng.uniform(0.75, 1.0, tries)
-    keep = []
+    keep: list[tuple[float, float, float]] = []
     for (x, y), radius in zip(spots.tolist(), sizes_drawn.tolist(), strict=True):
         patch = canvas.around(x, y, 0.1)
         if patch is None or rng.random() > float(density[patch.rows, patch.cols].mean()):

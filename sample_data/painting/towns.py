@@ -22,11 +22,13 @@ def suburb(canvas: Canvas, regime: Regime) -> None:
     main = curve((-20, h * 0.36), (w * 0.28, h * 0.30), (w * 0.62, h * 0.44), (w + 20, h * 0.34), half=3.3, marked=True)
     x, y, _ = main.at(main.length * 0.52)
     side = curve((x, y), (x + 5, h * 0.68), (x - 6, h + 25), half=2.6)
+    x, y, _ = main.at(main.length * 0.3)
+    back = curve((x, y), (x - 4, h * 0.1), (x + 6, -25), half=2.4)
     shore = pond(canvas, w * 0.86, h * 0.86, radius=rng.uniform(11, 14))
     water(canvas, shore, regime, depth=6)
-    net = network(canvas, [main, side], pavement=1.7)
+    net = network(canvas, [main, side, back], pavement=1.7)
     pave(canvas, net, shade=rng.uniform(0.46, 0.54))
-    for number in (0, 1):
+    for number in (0, 2, 1):
         plots(canvas, net, number, regime)
     _finish(canvas, net, regime, shore, gardens=0.26)
 
@@ -136,6 +138,10 @@ def town(canvas: Canvas, regime: Regime) -> None:
     shop = Box(w * 0.50, h * 0.13, 19, 10, turn)
     if place(canvas, shop, apart=0.5):
         flat(canvas, shop, storeys=2)
+    for n in (0, 1):
+        block = Box(w * 0.655 - 6 * n, h * (0.09 + 0.19 * n), 10.5, 5.4, turn + 0.1)
+        if place(canvas, block, apart=1.5):
+            _block(canvas, block, 0.3 + 0.6 * n)
     pitch(canvas, w * 0.14, h * 0.80, angle=0.08, half=(24, 15), regime=regime)
     for number in range(3):
         plots(canvas, net, number, regime)
@@ -177,7 +183,8 @@ def _finish(canvas: Canvas, net: Network, regime: Regime, shore: Array, *, garde
     near_road = smooth(-net.edge, -4.5, -2.5)
     grove = smooth(canvas.noise("coarse", canvas.whole), 1.0, 1.8) * 0.8
     bank = banks * smooth(-shore, -9, -1.5) * smooth(canvas.noise("medium", canvas.whole), -0.6, 0.8)
-    density = np.clip(np.maximum(np.maximum(grove, bank), gardens) - near_road, 0, 1)
+    density = np.clip(np.maximum(grove, gardens) - near_road, 0, 1)
     area = canvas.width_m * canvas.height_m
+    woods(canvas, np.clip(bank - near_road, 0, 1), regime, tries=int(area / 9), sizes=(1.2, 3.6))
     woods(canvas, np.clip(gardens * 1.2 - near_road, 0, 1), regime, tries=int(area / 22), sizes=(0.6, 1.2))
     woods(canvas, density, regime, tries=int(area / 20), sizes=(1.5, 4.3))
