@@ -8,6 +8,10 @@ import typer
 from rich.console import Console
 
 from geosemi import __version__
+from geosemi.cli.evaluate import EPILOG as EVALUATE_EPILOG
+from geosemi.cli.evaluate import evaluate
+from geosemi.cli.predict import EPILOG as PREDICT_EPILOG
+from geosemi.cli.predict import predict
 from geosemi.cli.prepare import EPILOG as PREPARE_EPILOG
 from geosemi.cli.prepare import prepare
 from geosemi.cli.train import EPILOG as TRAIN_EPILOG
@@ -45,7 +49,9 @@ def options(
 
 app.command(rich_help_panel=LEARN, epilog=PREPARE_EPILOG)(prepare)
 app.command(rich_help_panel=LEARN, epilog=TRAIN_EPILOG)(train)
+app.command(rich_help_panel=APPLY, epilog=PREDICT_EPILOG)(predict)
 app.command(rich_help_panel=APPLY, epilog=VECTORIZE_EPILOG)(vectorize)
+app.command(rich_help_panel=INSPECT, epilog=EVALUATE_EPILOG)(evaluate)
 
 
 def main() -> None:

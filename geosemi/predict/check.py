@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from geosemi.errors import BandMismatch, InputError
+from geosemi.errors import BandMismatch, GridMismatch, InputError
+from geosemi.geo.commit import require_writable
 from geosemi.geo.scene import Scene, reading
+from geosemi.geo.vectors import require_format
 from geosemi.geo.window import Window
 from geosemi.models.bundle import Card
 
@@ -64,6 +66,23 @@ def check_scene(path: Path, card: Card, *, bands: tuple[int, ...] | None = None)
             f"`{path}` does not fit the model{count}: {texts}", hint="; ".join(fault.hint for fault in faults)
         )
     return Checked(scene, (*_remarks(scene, card),))
+
+
+def check_polygons(scene: Path, out: Path, *, overwrite: bool) -> None:
+    """Check that a mask of this scene can become polygons there, before the mask is made.
+
+    Raises:
+        OutputError: the output exists, is the scene, cannot be written, or has no known extension.
+        GridMismatch: the scene is placed by ground control points only.
+    """
+    opened = Scene.open(scene)
+    require_format(out, opened.grid)
+    require_writable(out, overwrite=overwrite, inputs=[scene])
+    if opened.has_gcps:
+        raise GridMismatch(
+            f"`{scene}` is placed by ground control points only; polygons need a grid",
+            hint="warp it first, with gdalwarp",
+        )
 
 
 def _with_bands(whole: Scene, card: Card, bands: tuple[int, ...] | None) -> tuple[Scene, list[_Fault]]:

@@ -1,0 +1,199 @@
+"""`geosemi predict`: a trained model maps a whole scene."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from geosemi.models.bundle import Bundle
+    from geosemi.predict.predict import PredictionFacts
+    from geosemi.predict.settings import PredictSettings
+
+EPILOG = """
+**Examples**
+
+`geosemi predict scene.tif --out mask.tif`
+
+`geosemi predict scene.tif --out mask.tif --model runs/first --polygons map.gpkg --confidence sure.tif`
+"""
+
+
+def predict(
+    scene: Annotated[Path, typer.Argument(help="The scene: a GeoTIFF, PNG or JPEG of any size.")],
+    out: Annotated[
+        Path, typer.Option(help="The mask, a .tif on the scene's own pixels; opens coloured and named in QGIS.")
+    ],
+    model: Annotated[
+        Path | None, typer.Option(metavar="RUN_OR_BUNDLE", help="A run folder or a bundle. Default: the newest run.")
+    ] = None,
+    polygons: Annotated[
+        Path | None, typer.Option(help="Also write polygons: .gpkg (opens styled in QGIS), .fgb, .geojson or .parquet.")
+    ] = None,
+    confidence: Annotated[
+        Path | None, typer.Option(help="Also write the probability of each pixel's class, a .tif.")
+    ] = None,
+    bands: Annotated[
+        str, typer.Option(metavar="1,2,3", help="Bands of the scene in the order of the model's. Default: all.")
+    ] = "",
+    tile: Annotated[
+        int | None, typer.Option(min=16, help="Side of the windows in pixels. Default: as trained.")
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(min=0, help="Pixels that windows share. Default: a quarter of them.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Windows at a time. Default: 1 on a CPU, 8 on a GPU.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Map a whole scene: classes as a GeoTIFF, and polygons and confidence if you like.
+
+    Ctrl-C stops cleanly; no output gets its name before it is complete.
+    """
+    from rich.console import Console
+
+    from geosemi.errors import Interrupted
+    from geosemi.models.bundle import Bundle
+    from geosemi.predict.check import check_polygons
+    from geosemi.predict.runs import find_bundle
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    given = {"tile": tile, "overlap": overlap, "batch": batch, "device": device, "precision": precision}
+    settings = _settings(given, bands)
+    if polygons is not None:
+        check_polygons(scene, polygons, overwrite=overwrite)
+    path = find_bundle(model)
+    bundle = Bundle.load(path)
+    console.print(f"model    {path} ({bundle.card.spec.name}, {len(bundle.card.legend)} classes)", markup=False)
+    count = None
+    try:
+        facts = _map(bundle, scene, out, settings, confidence=confidence, overwrite=overwrite, console=console)
+        if polygons is not None:
+            count = _trace(out, polygons, bundle, overwrite=overwrite, console=console)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped by you; no output is half written", hint="run the same command again") from None
+    _tell(facts, console)
+    print(f"mask     {out}")
+    if confidence is not None:
+        print(f"sure     {confidence}")
+    if count is not None:
+        print(f"polygons {polygons} ({count:,})")
+
+
+def _settings(given: dict[str, Any], bands: str) -> "PredictSettings":
+    from pydantic import ValidationError
+
+    from geosemi.errors import ConfigError
+    from geosemi.predict.settings import PredictSettings
+
+    try:
+        chosen = tuple(int(b) for b in bands.split(",")) if bands else None
+    except ValueError:
+        raise ConfigError(f"`--bands {bands}` is no list of numbers", hint="write e.g. `--bands 4,1,2`") from None
+    try:
+        return PredictSettings(**given, bands=chosen)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(
+            f"`--{first['loc'][0]}` cannot be {first['input']!r}: {first['msg'].lower()}",
+            hint="see `geosemi predict --help`",
+        ) from None
+
+
+def _map(
+    bundle: "Bundle",
+    scene: Path,
+    out: Path,
+    settings: "PredictSettings",
+    *,
+    confidence: Path | None,
+    overwrite: bool,
+    console: "Console",
+) -> "PredictionFacts":
+    from geosemi.predict.predict import predict_scene
+
+    with _bar(console) as bar:
+        task = bar.add_task("mapping", total=None)
+        return predict_scene(
+            bundle,
+            scene,
+            out,
+            settings,
+            confidence=confidence,
+            overwrite=overwrite,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            command=_command(sys.argv[1:]),
+        )
+
+
+def _trace(out: Path, polygons: Path, bundle: "Bundle", *, overwrite: bool, console: "Console") -> int:
+    from geosemi.geo.polygons import PolygonSettings, polygonize
+
+    with _bar(console) as bar:
+        task = bar.add_task("polygons", total=None)
+        return polygonize(
+            out,
+            polygons,
+            bundle.card.legend,
+            PolygonSettings(),
+            overwrite=overwrite,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def _bar(console: "Console") -> "Progress":
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _command(words: Sequence[str]) -> str:
+    """Return the command for the outputs' provenance: file names stay, folders are nobody's business."""
+    return shlex.join(["geosemi", *("=".join(Path(part).name for part in word.split("=")) for word in words)])
+
+
+def _tell(facts: "PredictionFacts", console: "Console") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    for warning in facts.warnings:
+        console.print(f"warning  {warning}", style="yellow", markup=False)
+    side = facts.grid.metres_per_pixel()
+    known = sum(facts.pixels)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class")
+    table.add_column("share", justify="right")
+    if side is not None:
+        table.add_column("hectares", justify="right")
+    for c, count in zip(facts.legend, facts.pixels, strict=True):
+        row = [f"[{c.colour}]■[/] {escape(c.name)}", f"{100 * count / known:.2f} %" if known else "–"]
+        table.add_row(*row, *([] if side is None else [f"{count * side**2 / 1e4:,.2f}"]))
+    console.print(table)
+    if facts.nodata:
+        total = known + facts.nodata
+        console.print(f"{100 * facts.nodata / total:.2f} % of the scene is nodata; the shares leave it out")

@@ -1,0 +1,95 @@
+"""A mask against human truth, band of rows by band of rows."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol as Interface
+
+import numpy as np
+import numpy.typing as npt
+
+from geosemi.data.labels import NO_TRUTH, RasterLabels
+from geosemi.errors import InputError
+from geosemi.geo.burn import VectorLabels, is_vector
+from geosemi.geo.grid import Grid
+from geosemi.geo.raster import RasterFile, open_raster
+from geosemi.geo.window import Window
+from geosemi.legend import Legend
+from geosemi.metrics import PRESETS, Confusion, Protocol, Scores, score
+
+_ROWS = 512  # as high as a mask's blocks, so that each is decoded once
+
+
+class _Reader(Interface):
+    def read(self, window: Window) -> npt.NDArray[np.uint8]:
+        """Return class ids (h, w)."""
+
+
+def evaluate(
+    mask: Path,
+    labels: Path,
+    legend: Legend,
+    protocol: Protocol = PRESETS["default"],
+    *,
+    column: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Compare a mask with truth. Memory grows with the mask's width alone.
+
+    Args:
+        mask: one band of class ids; nodata and `legend.ignore` mean that nothing was predicted.
+        labels: a raster on the mask's grid with the values of `legend`, or a vector layer with a class column, which
+            is burnt onto it.
+        legend: the classes.
+        protocol: what counts, and how.
+        column: the class column of a vector layer; found by its name when None.
+        on_progress: told (rows done, rows in all).
+
+    Raises:
+        GridMismatch: the label raster lies on another grid.
+        LegendError: a value is no class.
+        InputError: a file cannot be read, or no pixel has both truth and prediction.
+    """
+    confusion = Confusion(len(legend))
+    with open_raster(mask) as file:
+        _require_classes(mask, file)
+        # a mask holds ids, whatever values the label rasters of the same legend use
+        predicted = RasterLabels(file, _by_id(legend))
+        with _reading_truth(labels, file.grid, mask, legend, column) as truth:
+            for row in range(0, file.grid.height, _ROWS):
+                window = Window(row, 0, min(_ROWS, file.grid.height - row), file.grid.width)
+                true = truth.read(window)
+                true = np.where(true == legend.ignore, NO_TRUTH, true)
+                confusion.add(predicted.read(window), true, ignore=NO_TRUTH)
+                if on_progress is not None:
+                    on_progress(window.stop_row, file.grid.height)
+    if not confusion.matrix.any():
+        raise InputError(
+            f"no pixel of `{mask}` has truth in `{labels}`", hint="check that both are of the same place, and `ignore`"
+        )
+    return score(confusion, legend, protocol)
+
+
+def _by_id(legend: Legend) -> Legend:
+    return replace(legend, classes=tuple(replace(c, values=(c.id,)) for c in legend))
+
+
+@contextmanager
+def _reading_truth(labels: Path, grid: Grid, mask: Path, legend: Legend, column: str | None) -> Iterator[_Reader]:
+    if is_vector(labels):
+        yield VectorLabels.load(labels, grid, legend, column=column)
+        return
+    with open_raster(labels) as file:
+        _require_classes(labels, file)
+        if file.grid.crs is not None or file.grid.shape != grid.shape:  # a PNG says nothing of its place
+            grid.require_same(file.grid, mine=str(mask), theirs=str(labels))
+        yield RasterLabels(file, legend)
+
+
+def _require_classes(path: Path, file: RasterFile) -> None:
+    if file.count != 1 or not np.issubdtype(file.dtype, np.integer):
+        raise InputError(
+            f"`{path}` has {file.count} × {file.dtype}; classes are one band of integers",
+            hint="give the mask first and the labels second; colour-coded labels are converted by `geosemi prepare`",
+        )
