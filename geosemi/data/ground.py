@@ -1,7 +1,7 @@
 """Who shares ground with whom: scenes whose footprints overlap belong to one group, and ground is cut into blocks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -47,6 +47,21 @@ def shared_groups(grids: Sequence[Grid], groups: Sequence[str]) -> list[str]:
             group = parent[group]
         return group
 
+    for a, b in _overlaps(grids):
+        one, two = find(groups[a]), find(groups[b])
+        parent[max(one, two)] = min(one, two)
+    return [find(g) for g in groups]
+
+
+def lies_on(grids: Sequence[Grid], ground: Sequence[Grid]) -> list[bool]:
+    """Tell of each grid whether its footprint overlaps that of any grid of `ground` by more than a touch."""
+    first = len(grids)
+    found = {a for a, b in _overlaps([*grids, *ground]) if a < first <= b}
+    return [i in found for i in range(first)]
+
+
+def _overlaps(grids: Sequence[Grid]) -> Iterator[tuple[int, int]]:
+    """Yield the positions a < b of grids that share ground."""
     prints = [footprint(g) for g in grids]
     for key in {k for k, _ in prints}:
         members = [i for i, (k, _) in enumerate(prints) if k == key]
@@ -55,9 +70,7 @@ def shared_groups(grids: Sequence[Grid], groups: Sequence[str]) -> list[str]:
             # neighbours touch, and rounding makes them overlap by a hair; a thousandth of the smaller is no ground
             least = 1e-3 * min(shapes[a].area, shapes[b].area)
             if a < b and shapely.intersection(shapes[a], shapes[b]).area > least:
-                one, two = find(groups[members[a]]), find(groups[members[b]])
-                parent[max(one, two)] = min(one, two)
-    return [find(g) for g in groups]
+                yield members[a], members[b]
 
 
 def ground_blocks(grid: Grid, side: float) -> list[tuple[tuple[int, int], Window]]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
-from geosemi.data.ground import ground_blocks, shared_groups
+from geosemi.data.ground import ground_blocks, lies_on, shared_groups
 from geosemi.data.keyed import keyed_generator
 from geosemi.data.scenes import Part, SceneFiles, SceneSet
 from geosemi.data.statistics import Truth
@@ -98,6 +98,8 @@ def make_split(scenes: SceneSet, settings: SplitSettings, truth: Truth) -> Split
     Raises:
         ConfigError: nothing would be left to train or validate on; the message says what to change.
     """
+    if all(s.label is None for s in scenes.scenes):
+        raise ConfigError("no scene has a label", hint="check the folders: `data.images`, `data.labels`")
     parts = _divide(scenes, settings)
     train = [(s, w) for s, w in parts["train"] if s.label is not None]
     if any(s.chosen is not None for s, _ in train):
@@ -129,10 +131,12 @@ Parts = Mapping[Part, list[tuple[SceneFiles, Window]]]
 
 def _divide(scenes: SceneSet, settings: SplitSettings) -> Parts:
     """Give every piece of ground one part. What files or settings decree is kept; the rest is drawn."""
-    groups = shared_groups([s.scene.grid for s in scenes.scenes], [s.group for s in scenes.scenes])
-    grouped = list(zip(scenes.scenes, groups, strict=True))
-    if settings.unit != "scene" and not any(s.part in ("train", "val", "test") for s in scenes.scenes):
-        return _by_mesh(grouped, settings) if settings.unit == "block" else _by_patch(grouped, settings)
+    silent = [s for s in scenes.scenes if s.part == "unlabelled"]
+    # unlabelled scenes bind nothing together: one mosaic of everything would make one group of everything
+    grouped = _grouped([s for s in scenes.scenes if s.part != "unlabelled"])
+    if settings.unit != "scene" and not any(s.part in ("train", "val", "test") for s, _ in grouped):
+        everyone = [*grouped, *((s, s.group) for s in silent)]
+        return _by_mesh(everyone, settings) if settings.unit == "block" else _by_patch(everyone, settings)
     decreed = _decrees(grouped)
     areas: dict[str, int] = {}
     for s, g in grouped:
@@ -144,16 +148,27 @@ def _divide(scenes: SceneSet, settings: SplitSettings) -> Parts:
     parts: dict[Part, list[tuple[SceneFiles, Window]]] = {"train": [], "val": [], "test": [], "unlabelled": []}
     for s, g in grouped:
         part = decreed.get(g) or drawn.get(g, "train")
-        if s.part == "unlabelled" and part in ("val", "test") and s.label is None:
-            continue  # ground of validation or test is not trained on, not even unlabelled
         parts["unlabelled" if s.label is None and part == "train" else part].append((s, s.scene.grid.window))
+    parts["unlabelled"] += [(s, s.scene.grid.window) for s in _apart(silent, [*parts["val"], *parts["test"]])]
     return parts
+
+
+def _grouped(scenes: Sequence[SceneFiles]) -> list[tuple[SceneFiles, str]]:
+    groups = shared_groups([s.scene.grid for s in scenes], [s.group for s in scenes])
+    return list(zip(scenes, groups, strict=True))
+
+
+def _apart(silent: Sequence[SceneFiles], kept: Sequence[tuple[SceneFiles, Window]]) -> list[SceneFiles]:
+    """Leave out scenes on ground of validation or test: it is not trained on, not even unlabelled."""
+    groups = {s.group for s, _ in kept}
+    hits = lies_on([s.scene.grid for s in silent], [s.scene.grid for s, _ in kept])
+    return [s for s, hit in zip(silent, hits, strict=True) if not hit and s.group not in groups]
 
 
 def _decrees(grouped: Sequence[tuple[SceneFiles, str]]) -> dict[str, Part]:
     decreed: dict[str, Part] = {}
     for s, g in grouped:
-        if s.part is None or s.part == "unlabelled":
+        if s.part is None:
             continue
         if decreed.setdefault(g, s.part) != s.part:
             raise ConfigError(
