@@ -58,8 +58,6 @@ class VectorLabels:
         inverse = ~grid.transform
         matrix = [inverse.a, inverse.b, inverse.d, inverse.e, inverse.c, inverse.f]
         shapes = np.asarray(frame.geometry.affine_transform(matrix).values)
-        usable = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
-        shapes, ids = shapes[usable], ids[usable]
         if not shapely.intersects(shapes, shapely.box(0, 0, grid.width, grid.height)).any():
             raise SceneUnreadable(f"no polygon of `{path}` lies on its scene", hint="check the crs of both files")
         return cls(shapes, ids, _outside_value(outside, legend))
@@ -91,6 +89,9 @@ def _read(path: Path) -> gpd.GeoDataFrame:
         raise SceneUnreadable(
             f"`{path}` is no readable vector file", hint="open it in QGIS and export it again"
         ) from error
+    if isinstance(frame, gpd.GeoDataFrame):  # a table without geometry is a plain DataFrame
+        # lines and points would be burnt one pixel wide; they are no areas
+        frame = frame[frame.geom_type.isin(("Polygon", "MultiPolygon")) & ~frame.is_empty]
     if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
         raise SceneUnreadable(f"`{path}` holds no polygons", hint="export the label layer again")
     return frame
@@ -123,6 +124,11 @@ def _class_ids(frame: gpd.GeoDataFrame, path: Path, legend: Legend, column: str 
         raise LegendError(
             f"`{path}` has no class column" + (f" `{column}`" if column else "") + f"; its columns are {fields}",
             hint="name the column with `label_column`",
+        )
+    if unnamed := int(frame[chosen].isna().sum()):
+        raise LegendError(
+            f"`{path}` has {unnamed} polygons without a class in `{chosen}`",
+            hint="fill in their class, or delete them: ground without polygons has no truth",
         )
     words = [str(v) for v in frame[chosen]]
     known = {word: legend.find(word.removesuffix(".0")) for word in set(words)}
