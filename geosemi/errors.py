@@ -5,6 +5,8 @@ out, and the exit code that the terminal returns for it. Messages have no full s
 backticks.
 """
 
+from functools import partial
+
 
 class GeosemiError(Exception):
     """Root of all known failures.
@@ -21,6 +23,10 @@ class GeosemiError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[partial["GeosemiError"], tuple[str]]:
+        # pickle passes only positional arguments: without this an error of a worker process dies with a TypeError
+        return (partial(type(self), hint=self.hint), (self.message,))
 
 
 class ConfigError(GeosemiError):

@@ -70,7 +70,7 @@ class Legend:
                 f"`{self.name}` has the class ids {ids}",
                 hint="number classes 0, 1, 2, …; if label rasters use other numbers, list them as `values: [10, 11]`",
             )
-        names = [n.casefold() for c in self.classes for n in (c.name, *c.synonyms)]
+        names = [_plain(n) for c in self.classes for n in (c.name, *c.synonyms)]
         if len(set(names)) < len(names):
             raise LegendError(f"`{self.name}` uses a name twice", hint="names and synonyms must differ")
         values = [v for c in self.classes for v in c.values]
@@ -119,11 +119,18 @@ class Legend:
         unknown = set(content) - {"name", "ignore", "classes"}
         if unknown or not isinstance(content.get("classes"), list):
             raise LegendError(
-                f"`{source}` is no legend" + (f": unknown key `{sorted(unknown)[0]}`" if unknown else ": no `classes` list"),
-                hint="write `classes:` and one `- {id: 0, name: water, colour: \"#2060c0\"}` a class",
+                f"`{source}` is no legend"
+                + (f": unknown key `{sorted(unknown)[0]}`" if unknown else ": no `classes` list"),
+                hint='write `classes:` and one `- {id: 0, name: water, colour: "#2060c0"}` a class',
             )
         classes = tuple(_class_from_dict(c, source) for c in content["classes"])
-        return cls(classes, ignore=int(content.get("ignore", 255)), name=str(content.get("name", source)))
+        name, ignore = content.get("name", source), content.get("ignore", 255)
+        if not isinstance(name, str) or not _is_integer(ignore):
+            raise LegendError(
+                f"`{source}` has name: {name!r}, ignore: {ignore!r}",
+                hint="`name` is a word and `ignore` a whole number; put words that YAML reads as yes or no in quotes",
+            )
+        return cls(classes, ignore=ignore, name=name)
 
     @classmethod
     def load(cls, path: Path) -> "Legend":
@@ -140,16 +147,21 @@ def _class_from_dict(entry: Any, source: str) -> ClassDef:
     allowed = {"id", "name", "colour", "color", "synonyms", "values"}
     if not isinstance(entry, Mapping) or not {"id", "name"} <= set(entry) or set(entry) - allowed:
         raise LegendError(f"`{source}` has the class entry {entry!r}", hint=f"a class has {', '.join(sorted(allowed))}")
-    try:
-        return ClassDef(
-            id=int(entry["id"]),
-            name=str(entry["name"]),
-            colour=str(entry.get("colour", entry.get("color", ""))),
-            synonyms=tuple(str(s) for s in entry.get("synonyms", ())),
-            values=tuple(int(v) for v in entry.get("values", ())),
+    name, synonyms, values = entry["name"], entry.get("synonyms", []), entry.get("values", [])
+    if not (_is_integer(entry["id"]) and isinstance(values, list) and all(map(_is_integer, values))):
+        raise LegendError(f"`{source}` has the class entry {entry!r}", hint="`id` is a whole number, `values` a list")
+    # YAML reads an unquoted `no` as False: a class must not end up named so
+    if not (isinstance(synonyms, list) and all(isinstance(word, str) for word in (name, *synonyms))):
+        raise LegendError(
+            f"`{source}` has the class entry {entry!r}",
+            hint='`name` is a word, `synonyms` a list of words; write "no", "on" or "1" in quotes',
         )
-    except (TypeError, ValueError) as error:
-        raise LegendError(f"`{source}` has the class entry {entry!r}", hint="ids and values are whole numbers") from error
+    colour = str(entry.get("colour", entry.get("color", "")))
+    return ClassDef(entry["id"], name, colour, tuple(synonyms), tuple(values))
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _plain(text: str) -> str:

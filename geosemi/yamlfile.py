@@ -27,6 +27,8 @@ class _StrictLoader(yaml.SafeLoader):
         """Refuse a key that stands twice in one mapping."""
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.nodes.ScalarNode):
+                raise yaml.YAMLError(f"a key is a word or number (line {key.start_mark.line + 1})")
             if key.value in seen:
                 raise yaml.YAMLError(f"`{key.value}` stands twice (line {key.start_mark.line + 1})")
             seen.add(key.value)
@@ -46,7 +48,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         # utf-8-sig: editors on Windows write a byte-order mark
         content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise ConfigError(f"`{path}` cannot be read: {error.strerror}", hint="check its permissions") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date like 2024-13-45
         cause = " ".join(str(error).split())
         raise ConfigError(f"`{path}` is not readable YAML: {cause}", hint="fix the line that is named") from error
     if not isinstance(content, dict):
