@@ -84,7 +84,7 @@ def _read(path: Path) -> gpd.GeoDataFrame:
     if not path.is_file():
         raise SceneUnreadable(f"`{path}` does not exist", hint="check the path")
     try:
-        frame = pyogrio.read_dataframe(path)
+        frame = pyogrio.read_dataframe(path, layer=0)  # our own GeoPackages have a second one, with styles
     except DataSourceError as error:
         raise SceneUnreadable(
             f"`{path}` is no readable vector file", hint="open it in QGIS and export it again"

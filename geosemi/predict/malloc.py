@@ -1,9 +1,9 @@
 """Keep glibc from giving every large tensor back to the kernel.
 
 glibc maps blocks over its threshold (at most 32 MiB) anew for each allocation and unmaps them when freed, so that every
-activation of a tile is zeroed and faulted in page by page. Measured on 36 Mpx with a network of three convolutions:
-4.0 million page faults and 7.0 s of system time before, 75 thousand and 0.1 s after; the forward pass took 6.65 CPU
-seconds before, 2.1 after.
+activation of a tile is zeroed and faulted in page by page. Measured on a scene of 36 Mpx, three convolutions of 16
+channels, windows of 512 in batches of 4, one thread: 4.2 million page faults and 8.4 s of system time before, 0.25
+million and 1.2 s after; 16.7 CPU seconds in all before, 9.1 after.
 """
 
 import ctypes

@@ -1,0 +1,39 @@
+"""The allocator's thresholds: they take effect where there is glibc, and are refused politely elsewhere."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from geosemi.predict import malloc
+
+FAULTS = """
+import resource, sys
+import torch
+from geosemi.predict.malloc import keep_freed_memory
+if sys.argv[1] == "on":
+    assert keep_freed_memory()
+first = torch.ones(12_000_000)  # 48 MB: over glibc's largest threshold of its own
+del first
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    torch.ones(12_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives large blocks back at once")
+def test_freed_blocks_are_used_again():
+    faults = {
+        mode: int(
+            subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True).stdout
+        )
+        for mode in ("off", "on")
+    }
+    assert faults["on"] * 10 < faults["off"]
+
+
+def test_other_platforms_are_left_alone(monkeypatch):
+    monkeypatch.setattr(malloc.sys, "platform", "darwin")
+    assert malloc.keep_freed_memory() is False

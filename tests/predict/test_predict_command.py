@@ -1,0 +1,99 @@
+"""`geosemi predict` as a user types it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pyogrio
+import pytest
+import rasterio
+from fakes import legend_of
+from rasterio.errors import RasterioIOError
+from typer.testing import CliRunner
+
+from geosemi.cli.main import app
+from geosemi.models.build import ModelSpec, build_segmenter
+from geosemi.models.bundle import Bundle, Card
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working folder with one finished run."""
+    run = tmp_path / "runs" / "first"
+    run.mkdir(parents=True)
+    model = build_segmenter(ModelSpec(), bands=3, classes=4, seed=0).eval()
+    bands = ("band_1", "band_2", "band_3")
+    card = Card(ModelSpec(), legend_of(4), bands, (127.0,) * 3, (70.0,) * 3, 64, 0.5, "0", {"dtype": "uint8"})
+    Bundle(model, card).save(run / "bundle.safetensors")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["geosemi", "predict", f"{tmp_path}/scene.tif", f"--out={tmp_path}/mask.tif"])
+    return tmp_path
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["predict", *words])
+
+
+def test_the_newest_run_maps_a_scene_into_all_outputs(make_scene, place):
+    make_scene(height=150, width=170)
+    done = run("scene.tif", "--out", "mask.tif", "--polygons", "map.gpkg", "--confidence", "sure.tif", "--batch", "2")
+    assert done.exit_code == 0, done.output
+    assert "model    runs/first/bundle.safetensors (light, 4 classes)" in done.stderr
+    assert "hectares" in done.stderr
+    assert "class d" in done.stderr
+    count = len(pyogrio.read_dataframe("map.gpkg", layer="segments"))
+    assert done.stdout.split("\n")[:3] == ["mask     mask.tif", "sure     sure.tif", f"polygons map.gpkg ({count:,})"]
+    with rasterio.open("mask.tif") as mask:
+        assert mask.shape == (150, 170)
+        assert mask.tags()["GEOSEMI_COMMAND"] == "geosemi predict scene.tif --out=mask.tif"  # no folder of this machine
+        assert json.loads(mask.tags()["GEOSEMI_LEGEND"])["classes"][3]["name"] == "class d"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "text"),
+    [
+        (["--model", "nowhere.safetensors"], "BundleError", "nowhere.safetensors"),
+        (["--bands", "1;2"], "ConfigError", "is no list of numbers"),
+        (["--bands", "1,2"], "BandMismatch", "names 2 bands"),
+        (["--precision", "fp8"], "ConfigError", "`--precision` cannot be 'fp8'"),
+        (["--polygons", "map.dwg"], "OutputError", "no known extension"),
+        (["--polygons", "gone/map.gpkg"], "OutputError", "does not exist"),
+        (["--overlap", "64"], "ConfigError", "cannot overlap by 64"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_written(make_scene, place, words, kind, text):
+    make_scene()
+    before = sorted(p.name for p in place.iterdir())
+    done = run("scene.tif", "--out", "mask.tif", *words)
+    assert type(done.exception).__name__ == kind
+    assert text in done.exception.message
+    assert done.exception.hint
+    assert sorted(p.name for p in place.iterdir()) == before
+
+
+def test_without_any_run_the_way_out_is_shown(make_scene, place):
+    make_scene()
+    shutil.rmtree("runs")
+    done = run("scene.tif", "--out", "mask.tif")
+    assert "no trained model" in done.exception.message
+    assert "geosemi train" in done.exception.hint
+
+
+def test_ctrl_c_ends_in_two_lines_and_130_and_leaves_nothing(make_scene, place):
+    make_scene(height=3000, width=1500)
+    command = [sys.executable, "-m", "geosemi", "predict", "scene.tif", "--out", "mask.tif", "--tile", "64"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    assert "model" in process.stderr.readline()  # imports are over
+    time.sleep(1.0)
+    process.send_signal(2)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "stopped by you" in err
+    assert "Traceback" not in err
+    assert sorted(p.name for p in place.iterdir()) == ["runs", "scene.tif"]
+    with pytest.raises(RasterioIOError), rasterio.open("mask.tif"):
+        pass
