@@ -177,6 +177,8 @@ class ChipLoader:
             num_workers=self._settings.workers,
             multiprocessing_context="spawn" if self._settings.workers else None,
             persistent_workers=False,
+            # the loader draws a seed for its workers; from torch's own state that would move every layer that draws
+            generator=torch.Generator(),
         )
         labelled = self._settings.labelled * (1 if self._unlabelled else 2)
         for samples in loader:
