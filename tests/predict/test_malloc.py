@@ -14,10 +14,9 @@ import torch
 from geosemi.predict.malloc import keep_freed_memory
 if sys.argv[1] == "on":
     assert keep_freed_memory()
-first = torch.ones(12_000_000)  # 48 MB: over glibc's largest threshold of its own
-del first
+# the first rounds settle where the heap ends; 48 MB is over the largest threshold that glibc chooses itself
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+for _ in range(40):
     torch.ones(12_000_000)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -31,7 +30,7 @@ def test_freed_blocks_are_used_again():
         )
         for mode in ("off", "on")
     }
-    assert faults["on"] * 10 < faults["off"]
+    assert faults["on"] * 4 < faults["off"]
 
 
 def test_other_platforms_are_left_alone(monkeypatch):
