@@ -1,18 +1,18 @@
 """YAML and options → frozen settings: defaults, then the file, then `--set`. All faults are reported at once."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from geosemi.data.datasets import DATASETS
 from geosemi.errors import ConfigError
 from geosemi.methods.build import METHODS
 from geosemi.models.build import MODELS
 from geosemi.train.settings import RunSettings
-from geosemi.yamlfile import read_yaml
+from geosemi.yamlfile import parse_value, read_yaml
 
 # What fits one network does not fit the other: sides of chips and crops in pixels, learning rates. The DINOv2 values
 # are those of SemiEarth and UniMatch V2 (METHODS 1.8, 2.2); `light` starts from scratch and takes more.
@@ -20,6 +20,9 @@ _FOR_MODEL: dict[str, dict[str, Any]] = {
     "light": {"chips": {"size": 256}, "augment": {"size": 256}, "train": {"lr": 2e-3}},
     "dinov2": {"chips": {"size": 512}, "augment": {"size": 518}, "train": {"lr": 2e-4}},
 }
+
+# steps win over epochs, so the one given later takes the other away
+_INSTEAD = {"train.epochs": "steps", "train.steps": "epochs"}
 
 
 def load_settings(
@@ -39,20 +42,39 @@ def load_settings(
     content = read_yaml(config) if config else {}
     for key, value in (*options.items(), *map(_parse, overrides)):
         _put(content, key, value)
-    content.setdefault("model", {}).setdefault("name", "dinov2_small" if has_gpu else "light")
-    content.setdefault("method", {}).setdefault("name", "semiearth")
-    data = content.setdefault("data", {})
-    if isinstance(data, dict) and data.get("dataset", "scenes") != "scenes":
-        data.setdefault("root", f"data/{data['dataset']}")
-    family = str(content["model"]["name"]).split("_")[0]
-    for room, values in _FOR_MODEL.get(family, {}).items():
-        for key, value in values.items():
-            if isinstance(content.setdefault(room, {}), dict):
-                content[room].setdefault(key, value)
+    _add_defaults(content, "dinov2_small" if has_gpu else "light")
+    faults = _unknown_dataset(content)
     try:
-        return RunSettings.model_validate(content)
+        settings = RunSettings.model_validate(content)
     except ValidationError as error:
-        raise _explained(error, config) from error
+        faults += [_line(fault) for fault in error.errors()]
+    if faults:
+        count = f"{len(faults)} problem{'s' if len(faults) > 1 else ''}"
+        raise ConfigError(
+            f"{f'`{config}`' if config else 'the settings'}: {count}\n" + "\n".join(f"  {f}" for f in faults),
+            hint="`geosemi train --help` and the files in `configs/` show the keys",
+        )
+    return settings
+
+
+def _add_defaults(content: dict[str, Any], model: str) -> None:
+    """Fill in names, and what follows from the network; groups that are no mappings are left for the validation."""
+    groups = {name: content.setdefault(name, {}) for name in ("model", "method", "data", "chips", "augment", "train")}
+    defaults: dict[str, dict[str, Any]] = {"model": {"name": model}, "method": {"name": "semiearth"}}
+    if isinstance(groups["data"], dict) and groups["data"].get("dataset", "scenes") != "scenes":
+        defaults["data"] = {"root": f"data/{groups['data']['dataset']}"}
+    name = groups["model"].get("name", model) if isinstance(groups["model"], dict) else ""
+    for group, values in (*defaults.items(), *_FOR_MODEL.get(str(name).split("_")[0], {}).items()):
+        if isinstance(groups[group], dict):
+            content[group] = {**values, **groups[group]}
+
+
+def _unknown_dataset(content: Mapping[str, Any]) -> list[str]:
+    known = ["scenes", *DATASETS]
+    name = content["data"].get("dataset", "scenes") if isinstance(content["data"], dict) else "scenes"
+    if name in known:
+        return []
+    return [f"data.dataset: unknown data set `{name}`; choose one of {', '.join(known)}{_near(name, known)}"]
 
 
 def _parse(text: str) -> tuple[str, Any]:
@@ -60,13 +82,15 @@ def _parse(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise ConfigError(f"`--set {text}` is no setting", hint="write `--set train.lr=0.001`")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return key.strip(), parse_value(value)
+    except ValueError as error:
         raise ConfigError(f"`--set {text}` has no readable value", hint="write values as in YAML") from error
 
 
 def _put(content: dict[str, Any], key: str, value: Any) -> None:
     *path, last = key.split(".")
+    if key in _INSTEAD and isinstance(content.get("train"), dict):
+        content["train"].pop(_INSTEAD[key], None)
     for part in path:
         content = content.setdefault(part, {})
         if not isinstance(content, dict):
@@ -76,29 +100,29 @@ def _put(content: dict[str, Any], key: str, value: Any) -> None:
     content[last] = value
 
 
-def _explained(error: ValidationError, config: Path | None) -> ConfigError:
-    lines = []
-    for fault in error.errors():
-        place = [str(p) for p in fault["loc"] if str(p) not in METHODS]  # pydantic names the member of a union, too
-        if fault["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(place[-1], _known_keys(place[:-1]), n=1, cutoff=0.5)
-            what = "unknown key" + (f"; did you mean `{near[0]}`?" if near else "")
-        elif fault["type"] == "union_tag_invalid":
-            near = difflib.get_close_matches(str(fault["input"].get("name")), METHODS, n=1, cutoff=0.4)
-            what = f"unknown method `{fault['input'].get('name')}`; choose one of {', '.join(METHODS)}" + (
-                f" (did you mean `{near[0]}`?)" if near else ""
-            )
-        elif place == ["model", "name"]:
-            what = f"unknown model `{fault['input']}`; choose one of {', '.join(MODELS)}"
-        else:
-            what = f"{fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
-        lines.append(f"  {'.'.join(place)}: {what}")
-    count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"
-    source = f"`{config}`" if config else "the settings"
-    return ConfigError(
-        f"{source}: {count}\n" + "\n".join(lines),
-        hint="`geosemi train --help` and the files in `configs/` show the keys",
-    )
+def _line(fault: Any) -> str:
+    """Say in one line where a fault of the settings is, and what is wrong."""
+    place = [str(p) for p in fault["loc"]]
+    if place[0] == "method" and len(place) > 1 and place[1] in METHODS:
+        del place[1]  # pydantic names the member of the union, too
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place[-1], _known_keys(place[:-1]), n=1, cutoff=0.5)
+        what = "unknown key" + (f"; did you mean `{near[0]}`?" if near else "")
+    elif fault["type"] == "union_tag_invalid":
+        name = fault["input"].get("name")
+        what = f"unknown method `{name}`; choose one of {', '.join(METHODS)}{_near(name, METHODS)}"
+    elif place == ["model", "name"]:
+        what = f"unknown model `{fault['input']}`; choose one of {', '.join(MODELS)}{_near(fault['input'], MODELS)}"
+    elif fault["type"] in ("model_type", "model_attributes_type"):
+        what = f"write `{place[-1]}: {{…}}` with keys inside, got {fault['input']!r}"
+    else:
+        what = f"{fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+    return f"{'.'.join(place)}: {what}"
+
+
+def _near(name: Any, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
+    return f" (did you mean `{near[0]}`?)" if near else ""
 
 
 def _known_keys(path: Sequence[str]) -> list[str]:

@@ -1,9 +1,11 @@
 """Read YAML that people write: plain mappings, refused where it is ambiguous or hostile.
 
 Anchors and aliases are refused (ten lines of them expand to 10^10 nodes), duplicate keys are refused (PyYAML keeps the
-last one silently), tags are refused (`yaml.SafeLoader`), files over 1 MB are refused.
+last one silently), tags are refused (`yaml.SafeLoader`), files over 1 MB are refused. Only `true` and `false` are
+booleans, as in YAML 1.2: `off`, `no` and `on` are the words they look like (`purify: {mode: off}`).
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,26 @@ class _StrictLoader(yaml.SafeLoader):
                 raise yaml.YAMLError(f"`{key.value}` stands twice (line {key.start_mark.line + 1})")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != _BOOL]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_StrictLoader.add_implicit_resolver(_BOOL, re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
+
+
+def parse_value(text: str) -> Any:
+    """Return the value that a short YAML text means, by the same rules as in files.
+
+    Raises:
+        ValueError: it is not YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
