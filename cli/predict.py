@@ -82,11 +82,8 @@ def predict(
     except KeyboardInterrupt:
         raise Interrupted("stopped by you; no output is half written", hint="run the same command again") from None
     _tell(facts, console)
-    print(f"mask     {out}")
-    if confidence is not None:
-        print(f"sure     {confidence}")
-    if count is not None:
-        print(f"polygons {polygons} ({count:,})")
+    written = {"mask": out, "sure": confidence, "polygons": polygons and f"{polygons} ({count:,})"}
+    print("\n".join(f"{what:<8} {path}" for what, path in written.items() if path))
 
 
 def _settings(given: dict[str, Any], bands: str) -> "PredictSettings":
