@@ -39,11 +39,10 @@ def evaluate(
     """Compare a mask with truth: IoU, F1, precision and recall per class, accuracy, kappa, confusion matrix."""
     from rich.console import Console
 
-    from geosemi.errors import ConfigError, LegendError
+    from geosemi.errors import ConfigError
     from geosemi.evaluate import evaluate as compare
     from geosemi.geo.commit import require_writable
-    from geosemi.geo.style import legend_of
-    from geosemi.legend import Legend
+    from geosemi.geo.style import require_legend
     from geosemi.metrics import PRESETS
 
     if protocol not in PRESETS:
@@ -51,9 +50,7 @@ def evaluate(
     for path in (json, png):
         if path is not None and path != STDOUT:
             require_writable(path, overwrite=overwrite, inputs=[mask, labels])
-    classes = Legend.load(legend) if legend is not None else legend_of(mask)
-    if classes is None:
-        raise LegendError(f"`{mask}` does not say what its values mean", hint="give its classes with `--legend`")
+    classes = require_legend(mask, legend)
     scores = compare(mask, labels, classes, PRESETS[protocol], column=column)
     # with the figures on stdout, words go elsewhere
     console = Console(stderr=json == STDOUT, highlight=False, soft_wrap=True)

@@ -29,14 +29,10 @@ def vectorize(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from geosemi.errors import LegendError
     from geosemi.geo.polygons import PolygonSettings, polygonize
-    from geosemi.geo.style import legend_of
-    from geosemi.legend import Legend
+    from geosemi.geo.style import require_legend
 
-    classes = Legend.load(legend) if legend is not None else legend_of(mask)
-    if classes is None:
-        raise LegendError(f"`{mask}` does not say what its values mean", hint="give its classes with `--legend`")
+    classes = require_legend(mask, legend)
     console = Console(stderr=True)
     columns = (TextColumn("polygons"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:

@@ -99,6 +99,18 @@ def sld_vector(legend: Legend, layer: str) -> str:
     return _text(root)
 
 
+def require_legend(mask: Path, legend: Path | None) -> Legend:
+    """Return the legend in a YAML file, or without one the legend that a mask carries.
+
+    Raises:
+        LegendError: there is neither.
+    """
+    classes = Legend.load(legend) if legend is not None else legend_of(mask)
+    if classes is None:
+        raise LegendError(f"`{mask}` does not say what its values mean", hint="give its classes with `--legend`")
+    return classes
+
+
 def legend_of(path: Path) -> Legend | None:
     """Return the legend that a mask carries in its tag `GEOSEMI_LEGEND`, or None where it has none.
 

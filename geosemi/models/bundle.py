@@ -25,6 +25,7 @@ from geosemi.models.segmenter import Segmenter
 from geosemi.models.tensorfile import TensorFile, read_tensors
 
 FORMAT = 1  # rises when an older geosemi can no longer read the file
+BUNDLE = "bundle.safetensors"  # what training calls its best model in a run folder
 _KEY = "geosemi"
 _DAMAGED = "copy the file again from where it came, or train again"
 
@@ -39,7 +40,7 @@ class Card:
         bands: names of the C bands, in the order of the channels.
         mean: C values in the scene's raw units; the network sees (raw − mean) / std.
         std: C positive values in the scene's raw units.
-        tile: side of the square windows that the network was trained on, in pixels.
+        tile: side of the square windows that a scene is best mapped with, in pixels.
         resolution: ground size of a pixel in metres that the network was trained at; None where unknown.
         version: of the geosemi that trained it.
         provenance: how it came to be; JSON values.
@@ -176,7 +177,7 @@ class Bundle:
 def _read_card(path: Path, file: TensorFile) -> Card:
     if _KEY not in file.metadata:
         raise BundleError(
-            f"`{path}` holds tensors, but no geosemi model", hint="give the `model.safetensors` of a finished run"
+            f"`{path}` holds tensors, but no geosemi model", hint=f"give the `{BUNDLE}` of a finished run"
         )
     try:
         metadata = json.loads(file.metadata[_KEY])

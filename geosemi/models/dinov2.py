@@ -66,6 +66,8 @@ class DinoSegmenter(Segmenter):
         pretrained: whether the backbone starts from weights, and so learns more slowly than the head.
     """
 
+    window = None
+
     def __init__(self, size: DinoSize, *, bands: int, classes: int, pretrained: bool) -> None:
         super().__init__()
         self.bands, self.classes, self.size, self.pretrained = bands, classes, size, pretrained

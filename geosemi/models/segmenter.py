@@ -21,6 +21,12 @@ class Segmenter(nn.Module, ABC):
     bands: int
     widths: tuple[int, ...]
     stride: int
+    window: int | None = 512
+    """Side of the windows that a whole scene is best mapped with, in pixels; None: as large as the training crops.
+
+    A convolution does not mind a larger window than it was trained on, and gains context at its rim; a vision
+    transformer has learnt the positions of the training crop.
+    """
 
     @abstractmethod
     def encode(self, image: Tensor) -> list[Tensor]:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from geosemi.errors import BundleError
+from geosemi.models.bundle import BUNDLE
 
-BUNDLE = "bundle.safetensors"  # what training calls its best model in a run folder
 RUNS = Path("runs")
 
 

@@ -29,7 +29,7 @@ from geosemi.methods.base import Method
 from geosemi.methods.build import build_method
 from geosemi.metrics import PRESETS, Confusion, Protocol, Scores, score
 from geosemi.models.build import build_segmenter
-from geosemi.models.bundle import Bundle, Card
+from geosemi.models.bundle import BUNDLE, Bundle, Card
 from geosemi.models.segmenter import Segmenter
 from geosemi.train.checkpoint import checkpoints
 from geosemi.train.loop import Outcome, Trainer
@@ -37,7 +37,6 @@ from geosemi.train.pictures import Panel, draw_panels
 from geosemi.train.settings import RunSettings
 from geosemi.train.watch import Silent, Watcher
 
-BUNDLE = "bundle.safetensors"
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _PANELS = 6
 
@@ -206,7 +205,7 @@ def _keep(
         bands=prepared.scenes.bands,
         mean=prepared.radiometry.mean,
         std=prepared.radiometry.std,
-        tile=settings.augment.size,
+        tile=model.window or settings.augment.size,
         resolution=statistics.median(resolutions) if resolutions else None,
         version=__version__,
         provenance={
@@ -215,6 +214,8 @@ def _keep(
             "ratio": settings.split.ratio,
             "labelled_blocks": len(prepared.split.labelled),
             "dtype": prepared.scenes.scenes[0].scene.dtype,
+            "crop": settings.augment.size,
+            "black": list(prepared.radiometry.low),  # what nodata looked like in training
             "step": step,
             "seed": settings.train.seed,
             "validation": scores.to_dict() if scores else None,
