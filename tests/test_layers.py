@@ -2,6 +2,7 @@
 
 import ast
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -301,3 +302,11 @@ def test_help_is_quick():
     seconds = [float(line) for line in done.stdout.split()]
     assert len(seconds) == 5
     assert min(seconds) < 0.5
+
+
+def test_no_test_reaches_the_network():
+    """The guard of conftest.py holds; this machine itself stays within reach, for ranks that talk to each other."""
+    with pytest.raises(RuntimeError, match=r"tried to reach \('192\.0\.2\.1', 80\)"):
+        socket.create_connection(("192.0.2.1", 80), timeout=1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname(), timeout=5).close()

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from conftest import NORTH_UP, UTM, noise
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +35,27 @@ def test_a_scene_says_what_its_file_says(make_scene: Make):
     assert (scene.bands, scene.indexes) == (("r", "g", "b", "nir"), (1, 2, 3, 4))
     assert (scene.dtype, scene.nodata, scene.alpha, scene.masked, scene.has_gcps) == ("uint16", 0, None, False, False)
     assert scene == Scene.open(str(path))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Affine(2, 0, 100, 0, 2, 480),
+        Affine.translation(5e5, 4e4) * Affine.rotation(30) * Affine.scale(0.5, -0.5),
+        Affine(0.25, 0.1, 3, -0.05, -0.3, 7),
+    ],
+    ids=["south up", "turned", "sheared"],
+)
+def test_any_affine_grid_comes_back(make_scene: Make, transform: Affine):
+    grid = Scene.open(make_scene(transform=transform, height=5, width=7)).grid
+    assert grid.transform.almost_equals(transform, precision=1e-9)
+    grid.require_same(Grid(CRS.from_user_input(UTM), transform, 5, 7), mine="a", theirs="b")
+
+
+@pytest.mark.parametrize("crs", ["EPSG:2263", "EPSG:4326", None])
+def test_any_crs_comes_back(make_scene: Make, crs: str | None):
+    found = Scene.open(make_scene(crs=crs)).grid.crs
+    assert found == (None if crs is None else CRS.from_user_input(crs))
 
 
 def test_a_missing_scene_is_told(tmp_path: Path):
