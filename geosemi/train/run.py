@@ -8,7 +8,6 @@ import hashlib
 import json
 import statistics
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +19,23 @@ from geosemi import __version__
 from geosemi.data.augment import Augment
 from geosemi.data.loaders import ChipLoader, validation_chips
 from geosemi.data.normalise import Radiometry
-from geosemi.data.scenes import SceneSet, find_scenes
-from geosemi.data.splits import Split, make_split
-from geosemi.data.statistics import Truth, find_truth, measure_radiometry
 from geosemi.errors import ConfigError, OutputError
 from geosemi.geo.commit import write_files
 from geosemi.methods.base import Method
 from geosemi.methods.build import build_method
-from geosemi.metrics import PRESETS, Confusion, Protocol, Scores, score
+from geosemi.metrics import Confusion, Scores, score
 from geosemi.models.build import build_segmenter
 from geosemi.models.bundle import BUNDLE, Bundle, Card
 from geosemi.models.segmenter import Segmenter
 from geosemi.train.checkpoint import checkpoints
 from geosemi.train.loop import Outcome, Trainer
 from geosemi.train.pictures import Panel, draw_panels
+from geosemi.train.prepared import Prepared, describe, prepare_run
 from geosemi.train.settings import RunSettings
 from geosemi.train.watch import Silent, Watcher
 
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _PANELS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Everything that is known before the first step."""
-
-    scenes: SceneSet
-    truth: Truth
-    split: Split
-    radiometry: Radiometry
-    protocol: Protocol
 
 
 def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Watcher | None = None) -> Path:
@@ -77,7 +63,8 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
     chips = _chips(settings, prepared, method, fabric)
     if fabric.is_global_zero:
         _write_folder(out, settings, prepared)
-    _say(settings, prepared, method, fabric, watcher)
+    for line in describe(settings, prepared, method, fabric.device) if fabric.is_global_zero else ():
+        watcher.note(line)
     trainer = Trainer(
         method=method,
         chips=chips,
@@ -94,38 +81,6 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
         _finish(out, settings, prepared, outcome)
     fabric.barrier()
     return out / BUNDLE
-
-
-def prepare_run(settings: RunSettings, watcher: Watcher) -> Prepared:
-    """Find scenes, read every label once, divide the ground, measure the bands; all that can fail early fails here."""
-    if settings.train.protocol not in PRESETS:
-        raise ConfigError(
-            f"`train.protocol` is `{settings.train.protocol}`", hint=f"choose one of {', '.join(PRESETS)}"
-        )
-    scenes = find_scenes(settings.data)
-    truth = find_truth(scenes, settings.data, watcher.counted)
-    split = make_split(scenes, settings.split, truth)
-    used = {r.scene for r in (*split.labelled, *split.unlabelled)}
-    radiometry = measure_radiometry([s for s in scenes.scenes if s.name in used], settings.split.seed)
-    if (
-        settings.model.weights is not None
-        and settings.model.name != "light"
-        and scenes.scenes[0].scene.dtype == "uint8"
-    ):
-        radiometry = _pretrained_radiometry(radiometry)
-    protocol = PRESETS[settings.train.protocol]
-    if protocol.name == "default":
-        protocol = replace(protocol, exclude_from_mean=scenes.exclude_from_mean)
-    return Prepared(scenes, truth, split, radiometry, protocol)
-
-
-def _pretrained_radiometry(measured: Radiometry) -> Radiometry:
-    """Give 8-bit red, green, blue the mean and spread that the backbone was trained with; other bands keep theirs."""
-    known = Radiometry.imagenet()
-    mean, std = list(measured.mean), list(measured.std)
-    for place, m, s in zip(measured.rgb or (), known.mean, known.std, strict=False):
-        mean[place], std[place] = m, s
-    return replace(measured, mean=tuple(mean), std=tuple(std))
 
 
 def _build(settings: RunSettings, prepared: Prepared) -> Method:
@@ -251,34 +206,6 @@ def _finish(out: Path, settings: RunSettings, prepared: Prepared, outcome: Outco
         "leaky": prepared.split.leaky,
     }
     write_files({out / "run.json": json.dumps(facts, indent=1).encode()})
-
-
-def _say(settings: RunSettings, prepared: Prepared, method: Method, fabric: Fabric, watcher: Watcher) -> None:
-    """Tell in a few lines what is about to happen, and what the data lack."""
-    if not fabric.is_global_zero:
-        return
-    split, legend = prepared.split, prepared.scenes.legend
-    parameters = sum(p.numel() for p in method.predictor().parameters()) / 1e6
-    watcher.note(
-        f"{settings.method.name} with {settings.model.name} ({parameters:.2f} M parameters) on {fabric.device}: "
-        f"{len(split.labelled)} of {split.train_blocks} blocks labelled, {len(split.unlabelled)} unlabelled regions, "
-        f"{len(split.validation)} for validation, {len(split.test)} for testing"
-    )
-    counts = sum(prepared.truth.classes_in(r.scene, r.window) for r in split.labelled)
-    missing = [n for n, c in zip(legend.names, counts, strict=True) if c == 0]  # type: ignore[arg-type]
-    if missing:
-        watcher.note(
-            f"warning: the labelled blocks hold no pixel of {', '.join(missing)}; such a class cannot be learnt"
-        )
-    if split.leaky:
-        watcher.note(
-            "warning: split by patch as in the papers: validation patches touch training patches, scores are optimistic"
-        )
-    if method.uses_opinions and not prepared.scenes.has_opinions:
-        watcher.note(
-            "no opinion layers found: purification is off. "
-            "`geosemi annotate` will make them; put rasters into the folder `opinions` to use others"
-        )
 
 
 def _open_folder(out: Path, *, resume: bool) -> None:

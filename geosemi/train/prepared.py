@@ -1,0 +1,81 @@
+"""Everything that is known before the first step; whatever can fail early fails here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from geosemi.data.normalise import Radiometry
+from geosemi.data.scenes import SceneSet, find_scenes
+from geosemi.data.splits import Split, make_split
+from geosemi.data.statistics import Truth, find_truth, measure_radiometry
+from geosemi.errors import ConfigError
+from geosemi.methods.base import Method
+from geosemi.metrics import PRESETS, Protocol
+from geosemi.train.settings import RunSettings
+from geosemi.train.watch import Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that is known before the first step."""
+
+    scenes: SceneSet
+    truth: Truth
+    split: Split
+    radiometry: Radiometry
+    protocol: Protocol
+
+
+def prepare_run(settings: RunSettings, watcher: Watcher) -> Prepared:
+    """Find scenes, read every label once, divide the ground, measure the bands; all that can fail early fails here."""
+    if settings.train.protocol not in PRESETS:
+        raise ConfigError(
+            f"`train.protocol` is `{settings.train.protocol}`", hint=f"choose one of {', '.join(PRESETS)}"
+        )
+    scenes = find_scenes(settings.data)
+    truth = find_truth(scenes, settings.data, watcher.counted)
+    split = make_split(scenes, settings.split, truth)
+    used = {r.scene for r in (*split.labelled, *split.unlabelled)}
+    radiometry = measure_radiometry([s for s in scenes.scenes if s.name in used], settings.split.seed)
+    if (
+        settings.model.weights is not None
+        and settings.model.name != "light"
+        and scenes.scenes[0].scene.dtype == "uint8"
+    ):
+        radiometry = _pretrained_radiometry(radiometry)
+    protocol = PRESETS[settings.train.protocol]
+    if protocol.name == "default":
+        protocol = replace(protocol, exclude_from_mean=scenes.exclude_from_mean)
+    return Prepared(scenes, truth, split, radiometry, protocol)
+
+
+def _pretrained_radiometry(measured: Radiometry) -> Radiometry:
+    """Give 8-bit red, green, blue the mean and spread that the backbone was trained with; other bands keep theirs."""
+    known = Radiometry.imagenet()
+    mean, std = list(measured.mean), list(measured.std)
+    for place, m, s in zip(measured.rgb or (), known.mean, known.std, strict=False):
+        mean[place], std[place] = m, s
+    return replace(measured, mean=tuple(mean), std=tuple(std))
+
+
+def describe(settings: RunSettings, prepared: Prepared, method: Method, device: object) -> Iterator[str]:
+    """Yield a few lines on what is about to happen, and on what the data lack."""
+    split, legend = prepared.split, prepared.scenes.legend
+    parameters = sum(p.numel() for p in method.predictor().parameters()) / 1e6
+    yield (
+        f"{settings.method.name} with {settings.model.name} ({parameters:.2f} M parameters) on {device}: "
+        f"{len(split.labelled)} of {split.train_blocks} blocks labelled, {len(split.unlabelled)} unlabelled regions, "
+        f"{len(split.validation)} for validation, {len(split.test)} for testing"
+    )
+    counts = sum(prepared.truth.classes_in(r.scene, r.window) for r in split.labelled)
+    missing = [n for n, c in zip(legend.names, counts, strict=True) if c == 0]  # type: ignore[arg-type]
+    if missing:
+        yield (f"warning: the labelled blocks hold no pixel of {', '.join(missing)}; such a class cannot be learnt")
+    if split.leaky:
+        yield (
+            "warning: split by patch as in the papers: validation patches touch training patches, scores are optimistic"
+        )
+    if method.uses_opinions and not prepared.scenes.has_opinions:
+        yield (
+            "no opinion layers found: purification is off. "
+            "`geosemi annotate` will make them; put rasters into the folder `opinions` to use others"
+        )
