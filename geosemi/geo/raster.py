@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio._err import CPLE_BaseError  # some metadata getters raise it bare; rasterio.errors does not name it
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import RasterioError
 
@@ -180,6 +181,10 @@ def open_raster(path: Path | str) -> Iterator[RasterFile]:
             with dataset:
                 _gate(path, dataset)
                 yield RasterFile(path, dataset, log)
+    except CPLE_BaseError as error:
+        raise SceneUnreadable(
+            f"`{path}` has a damaged directory ({_printable(str(error))})", hint="the file is damaged; copy it again"
+        ) from error
     finally:
         logger.removeHandler(log)
 

@@ -363,6 +363,46 @@ def test_complex_samples_are_refused(tmp_path: Path, dtype: str):
     assert "amplitude" in error.hint
 
 
+@pytest.mark.parametrize("tag", [273, 279])
+def test_a_directory_with_a_wrong_type_is_told(make_scene: Make, tag: int):
+    """The offsets of the blocks as text: GDAL opens such a file and fails at the first question about it."""
+    path = make_scene(bands=1, blockysize=4)
+    content = bytearray(path.read_bytes())
+    entry = struct.pack("<HH", tag, 4 if tag == 273 else 3)
+    at = content.find(entry)
+    if at < 0:
+        at = content.index(struct.pack("<HH", tag, 4))
+    content[at + 2] = 2
+    path.write_bytes(bytes(content))
+    with pytest.raises(SceneUnreadable) as caught:
+        Scene.open(path)
+    assert str(path) in caught.value.message
+    assert "copy it again" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "creation", [{"compress": "deflate"}, {"interleave": "band"}, {"bigtiff": "yes", **TILED}], ids=str
+)
+def test_random_damage_is_read_or_refused_in_words(make_scene: Make, creation: dict):
+    path = make_scene(image=smooth(64, 64), nodata=3, tags={"": {"a": "b"}}, **creation)
+    content, random = path.read_bytes(), np.random.default_rng(5)
+    refused = 0
+    for _ in range(150):
+        damage = bytearray(content)
+        for at in random.integers(0, 700, 3):  # where header, directory and tags lie
+            damage[at] = random.integers(256)
+        path.write_bytes(bytes(damage))
+        try:
+            scene = Scene.open(path)
+            with reading(scene) as reader:
+                reader.read(Window(0, 0, min(64, scene.grid.height), min(64, scene.grid.width)))
+        except GeosemiError as error:
+            refused += 1
+            assert error.message.isprintable()
+            assert error.hint
+    assert 0 < refused < 150
+
+
 # --- damage inside
 
 
