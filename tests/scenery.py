@@ -107,3 +107,45 @@ def scene_at(name: str, grid: Grid, *, label: bool = True, part=None, group: str
 
 def grid_at(east: float, north: float, pixel: float, shape: Sequence[int], crs: str | None = UTM) -> Grid:
     return Grid(CRS.from_user_input(crs) if crs else None, place(east, north, pixel), *shape)
+
+
+def run_settings(root: Path, method: str | dict = "fixmatch", **groups):
+    """Settings of a run of seconds on a `country`: scene `b` validates, `c` is kept for testing, the others train."""
+    from geosemi.train.settings import RunSettings
+
+    values = {
+        "data": {"root": str(root), "validation": ["b"], "test": ["c"]},
+        "split": {"ratio": 50, "block": 32},
+        "chips": {"size": 48, "labelled": 2, "unlabelled": 2},
+        "augment": {"size": 48},
+        "model": {"name": "light"},
+        "method": {"name": method} if isinstance(method, str) else method,
+        "train": {"steps": 6, "lr": 2e-3, "device": "cpu", "validate_every": 3},
+    }
+    for group, more in groups.items():
+        values[group] = {**values[group], **more}
+    return RunSettings.model_validate(values)
+
+
+class Watch:
+    """Remembers what a run tells, and calls back after each step."""
+
+    def __init__(self, after_step=lambda step: None) -> None:
+        self.notes, self.steps, self.scores, self.counts, self.begun = [], [], [], [], []
+        self._after_step = after_step
+
+    def started(self, total, done):
+        self.begun.append((total, done))
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def counted(self, what, done, total):
+        self.counts.append((what, done, total))
+
+    def stepped(self, step, losses):
+        self.steps.append((step, dict(losses)))
+        self._after_step(step)
+
+    def validated(self, step, scores, *, best):
+        self.scores.append((step, scores, best))

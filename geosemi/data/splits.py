@@ -71,8 +71,8 @@ class Split:
     train_blocks: int
     leaky: bool
 
-    def save(self, path: Path) -> None:
-        """Write the split as JSON, so that a run can be repeated and its ground looked up."""
+    def to_json(self) -> bytes:
+        """Return the split as JSON."""
         plain = {
             "leaky": self.leaky,
             "train_blocks": self.train_blocks,
@@ -82,7 +82,11 @@ class Split:
                 for name in ("labelled", "unlabelled", "validation", "test")
             },
         }
-        write_files({path: json.dumps(plain, indent=1).encode()})
+        return json.dumps(plain, indent=1).encode()
+
+    def save(self, path: Path) -> None:
+        """Write the split as JSON, so that a run can be repeated and its ground looked up."""
+        write_files({path: self.to_json()})
 
 
 def make_split(scenes: SceneSet, settings: SplitSettings, truth: Truth) -> Split:

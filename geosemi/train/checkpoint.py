@@ -31,12 +31,14 @@ class State:
         best: best validation mIoU so far; -1 before the first validation.
         fingerprint: of the settings that must not change when a run is resumed.
         skipped: steps skipped in a row because their loss was not finite.
+        best_step: steps finished when the best was reached.
     """
 
     step: int
     best: float
     fingerprint: str
     skipped: int = 0
+    best_step: int = 0
 
 
 def save_checkpoint(folder: Path, state: State, method: nn.Module, optimizer: torch.optim.Optimizer) -> Path:

@@ -29,7 +29,9 @@ class Journal:
         if self._active:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - half a second that other ranks save
 
-            self._events = SummaryWriter(str(self._folder / "tensorboard"), purge_step=self._start or None)
+            # events are counted in finished steps; what was written after the checkpoint will be written again
+            purge = self._start + 1 if self._start else None
+            self._events = SummaryWriter(str(self._folder / "tensorboard"), purge_step=purge)
         return self
 
     def __exit__(
@@ -45,7 +47,7 @@ class Journal:
         if self._active:
             self._row("metrics.csv", step, values)
             for name, value in values.items():
-                self._events.add_scalar(f"train/{name}", value, step)
+                self._events.add_scalar(f"train/{name}", value, step + 1)
 
     def validation(self, step: int, scores: Scores) -> None:
         """Write one validation."""
@@ -56,6 +58,13 @@ class Journal:
         self._row("validation.csv", step, values)
         for name, value in values.items():
             self._events.add_scalar(f"validation/{name}", value, step)
+
+    def flush(self) -> None:
+        """Put everything on disk, so that the curves of a killed run reach at least to its last checkpoint."""
+        for file, _, _ in self._tables.values():
+            file.flush()
+        if self._events:
+            self._events.flush()
 
     def _row(self, name: str, step: int, values: Mapping[str, float]) -> None:
         if name not in self._tables:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from geosemi.data.augment import Augment
 from geosemi.data.batch import Batch, Chips
@@ -24,6 +24,25 @@ from geosemi.train.stop import StopFlag, stop_on_signals
 from geosemi.train.watch import Watcher
 
 MAX_SKIPPED = 3
+
+
+class _Box:
+    """Carries a batch past Fabric, which walks into whatever a module is called with and refuses frozen dataclasses."""
+
+    def __init__(self, batch: Batch, progress: Progress) -> None:
+        self.batch, self.progress = batch, progress
+
+
+class _Boxed(nn.Module):
+    """A method as Fabric wraps it."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, box: _Box) -> Mapping[str, Tensor]:
+        losses: Mapping[str, Tensor] = self.method(box.batch, box.progress)
+        return losses
 
 
 class TrainingDiverged(GeosemiError):
@@ -94,10 +113,18 @@ class Trainer:
             TrainingDiverged: the loss was not finite four times in a row.
             ResourceError: the device's memory is full.
         """
+        # layers that draw (dropout) follow the run's seed or its checkpoint; afterwards torch's state is as it was
+        with torch.random.fork_rng(devices=[]):
+            # not torch.manual_seed, which would reseed the GPUs too
+            own = keyed_generator(self.settings.seed, "layers", fabric.global_rank)
+            torch.default_generator.set_state(own.get_state())
+            return self._fit(fabric, resume=resume)
+
+    def _fit(self, fabric: Fabric, *, resume: bool) -> Outcome:
         total = self.settings.total_steps(self.chips.steps_per_epoch)
         optimizer = self._optimizer()
         state = State(0, -1.0, self.fingerprint)
-        model, optimizer = fabric.setup(self.method, optimizer)
+        model, optimizer = fabric.setup(_Boxed(self.method), optimizer)
         if resume:  # after setup, because moments are restored to the device of their parameters
             state, damage = load_newest(self.folder / "checkpoints", self.fingerprint, self.method, optimizer)
             for line in damage:
@@ -137,22 +164,22 @@ class _Run:
     def steps(self, state: State, stop: StopFlag) -> Outcome:
         every = self.trainer.settings.validate_every or max(1, self.total // 10)
         save_every = self.trainer.settings.save_every or every
-        best_step = state.step
         self.model.train()
         for chips, more in self.trainer.chips.steps(state.step, self.total):
             state = self._step(state, chips, more)
             if state.step % every == 0 or state.step == self.total:
                 better = self._validate(state)
                 if better is not None:
-                    state, best_step = replace(state, best=better), state.step
-            if stop or state.step % save_every == 0 or state.step == self.total:
+                    state = replace(state, best=better, best_step=state.step)
+            stopped = self._anywhere(bool(stop))
+            if stopped or state.step % save_every == 0 or state.step == self.total:
                 self._save(state)
-            if stop and state.step < self.total:
+            if stopped and state.step < self.total:
                 raise Interrupted(
                     f"stopped after step {state.step} of {self.total}; the state is saved",
                     hint="run the same command with `--resume` to go on",
                 )
-        return Outcome(state.step, state.best if state.best >= 0 else math.nan, best_step)
+        return Outcome(state.step, state.best if state.best >= 0 else math.nan, state.best_step)
 
     def _step(self, state: State, chips: Chips, more: Chips | None) -> State:
         settings, step = self.trainer.settings, state.step
@@ -161,10 +188,10 @@ class _Run:
         batch = self._augmented(chips, more, step)
         progress = Progress(step, self.total)
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self.model(batch, progress)
+        losses = self.model(_Box(batch, progress))
         loss = torch.stack(list(losses.values())).sum()
         values = {name: value.detach().item() for name, value in losses.items()} | {"loss": loss.detach().item()}
-        if not self._finite_everywhere(loss):
+        if self._anywhere(not math.isfinite(values["loss"])):
             return self._skipped(state, values, batch)
         self.fabric.backward(loss)
         self.optimizer.step()
@@ -180,9 +207,12 @@ class _Run:
             return Batch(labelled)
         return Batch(labelled, augment.unlabelled(_to(more, device), keyed_generator(*keys, "unlabelled")))
 
-    def _finite_everywhere(self, loss: Tensor) -> bool:
-        finite = torch.isfinite(loss).float()
-        return bool(self.fabric.all_reduce(finite, reduce_op="min") > 0) if self.fabric.world_size > 1 else bool(finite)
+    def _anywhere(self, here: bool) -> bool:
+        """Tell on every rank whether it holds on any: ranks that part ways wait for each other for ever."""
+        if self.fabric.world_size == 1:
+            return here
+        count = self.fabric.all_reduce(torch.tensor(float(here), device=self.fabric.device), reduce_op="sum")
+        return bool(count > 0)
 
     def _skipped(self, state: State, values: Mapping[str, float], batch: Batch) -> State:
         """Leave a step out whose loss is not finite; the moving average is not touched either."""
@@ -218,12 +248,14 @@ class _Run:
         if self.fabric.is_global_zero:
             self.journal.validation(state.step, scores)
             trainer.watcher.validated(state.step, scores, best=best)
-            if best:
+            # without truth the score is no number; a run ships a model all the same
+            if best or (state.best < 0 and state.step == self.total):
                 trainer.keep(predictor, state.step, scores)
         return scores.miou if best else None
 
     def _save(self, state: State) -> None:
         if self.fabric.is_global_zero:
+            self.journal.flush()
             save_checkpoint(self.trainer.folder / "checkpoints", state, self.trainer.method, self.optimizer)
         self.fabric.barrier()
 

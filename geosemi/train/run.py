@@ -14,6 +14,8 @@ from typing import Any
 import torch
 import yaml
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from geosemi import __version__
 from geosemi.data.augment import Augment
@@ -50,18 +52,17 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
     Raises:
         GeosemiError: anything that is wrong with settings, data or disk, before the first step where possible.
     """
-    watcher = watcher or Silent()
+    # other ranks are copies of this process, started by `launch`: only the first one speaks
+    watcher = watcher if watcher and rank_zero_only.rank == 0 else Silent()
+    fabric = _fabric(settings)
     _open_folder(out, resume=resume)
     prepared = prepare_run(settings, watcher)
-    fabric = Fabric(
-        accelerator=settings.train.device,
-        devices=settings.train.devices,
-        precision=_PRECISION[settings.train.precision],
-    )
+    if resume:
+        _require_same_split(out, prepared)
     fabric.launch()
     method = _build(settings, prepared)
     chips = _chips(settings, prepared, method, fabric)
-    if fabric.is_global_zero:
+    if fabric.is_global_zero and not resume:  # a refused resume must not rewrite what the run was trained with
         _write_folder(out, settings, prepared)
     for line in describe(settings, prepared, method, fabric.device) if fabric.is_global_zero else ():
         watcher.note(line)
@@ -81,6 +82,25 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
         _finish(out, settings, prepared, outcome)
     fabric.barrier()
     return out / BUNDLE
+
+
+def _fabric(settings: RunSettings) -> Fabric:
+    """Choose the device.
+
+    Raises:
+        ConfigError: it is not there, or cannot compute in the precision asked for.
+    """
+    train = settings.train
+    try:
+        fabric = Fabric(accelerator=train.device, devices=train.devices, precision=_PRECISION[train.precision])
+    except (MisconfigurationException, RuntimeError) as error:
+        raise ConfigError(
+            f"cannot train on {train.devices} × `{train.device}`: {error}",
+            hint="use `--device cpu`, or fewer devices: `--set train.devices=1`",
+        ) from error
+    if train.precision == "fp16" and fabric.device.type == "cpu":
+        raise ConfigError("a CPU cannot train in fp16", hint="use `--set train.precision=bf16`, or fp32")
+    return fabric
 
 
 def _build(settings: RunSettings, prepared: Prepared) -> Method:
@@ -229,10 +249,20 @@ def _write_folder(out: Path, settings: RunSettings, prepared: Prepared) -> None:
     prepared.split.save(out / "split.json")
 
 
+def _require_same_split(out: Path, prepared: Prepared) -> None:
+    """Refuse to go on with other data than the run began with."""
+    path = out / "split.json"
+    if path.is_file() and path.read_bytes() != prepared.split.to_json():
+        raise ConfigError(
+            f"the data are divided in another way than when `{out}` was begun: scenes or labels were added or removed",
+            hint="bring the data back as they were, or start a new run with another `--out`",
+        )
+
+
 def _fingerprint(settings: RunSettings) -> str:
     """Hash what decides the result; where it runs and how often it saves does not."""
     plain = settings.model_dump(mode="json")
-    for key in ("device", "devices", "save_every"):
+    for key in ("device", "save_every"):
         plain["train"].pop(key)
     plain["chips"].pop("workers")
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
