@@ -1,0 +1,55 @@
+"""The first signal raises a flag, the second ends the process, and handlers are given back."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from geosemi.train.stop import stop_on_signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_raises_the_flag(number):
+    before = signal.getsignal(number)
+    with stop_on_signals() as stop:
+        assert not stop
+        os.kill(os.getpid(), number)
+        assert stop
+        assert stop.signal == number
+    assert signal.getsignal(number) is before
+
+
+def test_handlers_are_given_back_after_an_error():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyError), stop_on_signals():
+        raise KeyError
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_other_threads_are_left_alone():
+    found = []
+
+    def work():
+        with stop_on_signals() as stop:
+            found.append(bool(stop))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [False]
+
+
+def test_a_second_signal_ends_the_process():
+    code = (
+        "import os, signal\n"
+        "from geosemi.train.stop import stop_on_signals\n"
+        "with stop_on_signals() as stop:\n"
+        "    os.kill(os.getpid(), signal.SIGINT); print('flag', bool(stop), flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT); print('not reached', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "flag True\n"
+    assert done.returncode == -signal.SIGINT
