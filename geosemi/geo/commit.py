@@ -6,6 +6,7 @@ the complete file or what was there before, never a part. Of several files the l
 """
 
 import errno
+import glob
 import os
 import shlex
 import shutil
@@ -43,13 +44,31 @@ def require_writable(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()
 
 @contextmanager
 def private_folder(beside: Path) -> Iterator[Path]:
-    """Yield an empty folder next to an output, on the same disk; it is removed afterwards, whatever happens."""
-    folder = beside.parent / f".{beside.name}.part-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    """Yield an empty folder next to an output, on the same disk; it is removed afterwards, whatever happens.
+
+    What a killed process of this machine left of the same output is removed first.
+    """
+    begin = f".{beside.name}.part-{uuid.getnode():x}-"
+    for left in beside.parent.glob(f"{glob.escape(begin)}*"):
+        owner = left.name.removeprefix(begin).split("-")[0]
+        if owner.isdigit() and not _runs(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = beside.parent / f"{begin}{os.getpid()}-{uuid.uuid4().hex[:8]}"
     _naming_disk(beside, folder.mkdir)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
 
 
 def publish(moves: Mapping[Path, Path]) -> None:

@@ -100,7 +100,10 @@ def reading_opinion(path: Path, grid: Grid, legend: Legend) -> Iterator[OpinionR
     with open_raster(path) as file:
         names = _class_names(file)
         if names is None or file.count != 1 or file.dtype.kind != "u" or file.dtype.itemsize * 8 < len(names):
-            raise LegendError(f"`{path}` is no opinion raster", hint="make one with `geosemi annotate`")
+            raise LegendError(
+                f"`{path}` is no opinion raster",
+                hint="write it with `geosemi.geo.opinion.write_opinion`, see docs/formats.md",
+            )
         if names != list(legend.names):
             raise LegendError(
                 f"`{path}` speaks of the classes {names}, the legend of {list(legend.names)}",

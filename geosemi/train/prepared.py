@@ -76,6 +76,6 @@ def describe(settings: RunSettings, prepared: Prepared, method: Method, device: 
         )
     if method.uses_opinions and not prepared.scenes.has_opinions:
         yield (
-            "no opinion layers found: purification is off. "
-            "`geosemi annotate` will make them; put rasters into the folder `opinions` to use others"
+            "no opinion layers found: purification is off. `geosemi annotate` (not in this version) will make them; "
+            "rasters of other sources go into the folder `opinions`, see docs/formats.md"
         )

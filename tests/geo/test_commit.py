@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -250,3 +251,17 @@ def test_a_killed_writer_leaves_only_complete_files(tmp_path: Path):
 def test_a_killed_naive_writer_leaves_half_files(tmp_path: Path):
     """The control: the kills above do hit writes."""
     assert not all(kill_writers(tmp_path, "naive", 20))
+
+
+def test_leftovers_of_dead_processes_are_removed_and_live_ones_kept(tmp_path: Path):
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    target = tmp_path / "mask.tif"
+    dead = tmp_path / f".mask.tif.part-{uuid.getnode():x}-{child.pid}-0a"
+    live = tmp_path / f".mask.tif.part-{uuid.getnode():x}-{os.getpid()}-0b"
+    elsewhere = tmp_path / f".mask.tif.part-{uuid.getnode() ^ 1:x}-{child.pid}-0c"
+    for folder in (dead, live, elsewhere):
+        folder.mkdir()
+    write_files({target: b"done"})
+    assert target.read_bytes() == b"done"
+    assert (dead.exists(), live.exists(), elsewhere.exists()) == (False, True, True)

@@ -98,7 +98,7 @@ def test_another_raster_is_no_opinion(make_scene: Callable[..., Path], tmp_path:
         reading_opinion(path, GRID, legend_of(3)),
     ):
         pass
-    assert "geosemi annotate" in caught.value.hint
+    assert "write_opinion" in caught.value.hint
     with pytest.raises(SceneUnreadable), reading_opinion(tmp_path / "none.tif", GRID, legend_of(3)):
         pass
 
