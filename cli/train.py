@@ -61,6 +61,7 @@ def train(
     import torch
 
     from geosemi.config import load_settings
+    from geosemi.train.run import is_first_rank
     from geosemi.train.run import train as run
 
     options: dict[str, Any] = {
@@ -80,6 +81,8 @@ def train(
     folder = out or Path("runs") / name
     with TerminalWatcher() as watcher:
         bundle = run(settings, folder, resume=resume, watcher=watcher)
+    if not is_first_rank():
+        return
     print(f"model    {bundle}")
     print(f"curves   {folder / 'metrics.csv'}, tensorboard --logdir {folder / 'tensorboard'}")
     if (folder / "validation.png").exists():

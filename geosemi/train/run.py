@@ -52,8 +52,7 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
     Raises:
         GeosemiError: anything that is wrong with settings, data or disk, before the first step where possible.
     """
-    # other ranks are copies of this process, started by `launch`: only the first one speaks
-    watcher = watcher if watcher and rank_zero_only.rank == 0 else Silent()
+    watcher = watcher if watcher and is_first_rank() else Silent()
     fabric = _fabric(settings)
     _open_folder(out, resume=resume)
     prepared = prepare_run(settings, watcher)
@@ -82,6 +81,11 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
         _finish(out, settings, prepared, outcome)
     fabric.barrier()
     return out / BUNDLE
+
+
+def is_first_rank() -> bool:
+    """Tell whether this process speaks for the run: other ranks are copies of it, started with the same command."""
+    return int(rank_zero_only.rank) == 0
 
 
 def _fabric(settings: RunSettings) -> Fabric:
