@@ -219,23 +219,27 @@ def validation_chips(
     """Yield chips that cover regions, each pixel's truth given once: it is 255 where an earlier chip showed it already
     and outside the region.
     """  # noqa: D205
-    by_name = {s.name: s for s in scenes.scenes}
+    used = {r.scene for r in regions}
+    datasets = {
+        s.name: SceneDataset(s, scenes.legend, data, with_label=True, with_opinion=False, keep=False)
+        for s in scenes.scenes
+        if s.name in used
+    }
     samples: list[dict[str, Any]] = []
     places: list[str] = []
     for region in regions:
-        files = by_name[region.scene]
-        dataset = SceneDataset(files, scenes.legend, data, with_label=True, with_opinion=False, keep=False)
+        dataset = datasets[region.scene]
         area = region.window
         unseen = torch.ones(area.shape, dtype=torch.bool)
         for window in cover(area.height, area.width, size):
             chip = Window(area.row + window.row, area.col + window.col, size, size)
-            sample = dataset[to_slices(files.scene.grid, chip)]
+            sample = dataset[to_slices(dataset.source.scene.grid, chip)]
             fresh = torch.zeros((size, size), dtype=torch.bool)
             fresh[: window.height, : window.width] = unseen[window.slices]
             unseen[window.slices] = False
             sample["mask"] = sample["mask"].masked_fill(~fresh, NO_TRUTH)
             samples.append(sample)
-            places.append(f"{files.name}@{chip.row},{chip.col}")
+            places.append(f"{region.scene}@{chip.row},{chip.col}")
             if len(samples) == batch:
                 yield to_chips(samples, places)
                 samples, places = [], []

@@ -27,6 +27,7 @@ from geosemi.data.keyed import keyed_generator
 from geosemi.data.labels import NO_TRUTH, LabelReader, reading_labels
 from geosemi.data.scenes import DataSettings, SceneFiles
 from geosemi.errors import InputError
+from geosemi.geo.burn import is_vector
 from geosemi.geo.grid import Grid
 from geosemi.geo.opinion import OpinionReader, reading_opinion
 from geosemi.geo.scene import RasterReader, reading
@@ -134,6 +135,7 @@ class _Layers:
 
     def __init__(self, dataset: SceneDataset) -> None:
         self._dataset = dataset
+        self._polygons: LabelReader | None = None
         self._kept = self._read_files(dataset.source.scene.grid.window) if dataset.keep else None
 
     def read(self, window: Window) -> "_Pixels":
@@ -148,8 +150,10 @@ class _Layers:
             scene: RasterReader = stack.enter_context(reading(d.source.scene))
             labels: LabelReader | None = None
             opinions: OpinionReader | None = None
-            if d.with_label:
-                labels = stack.enter_context(reading_labels(d.source, d.legend, d.settings))
+            if d.with_label and d.source.label:
+                labels = self._polygons or stack.enter_context(reading_labels(d.source, d.legend, d.settings))
+                if is_vector(d.source.label):  # in memory, no open file; a town's layer takes seconds to load
+                    self._polygons = labels
             if d.with_opinion and d.source.opinion:
                 opinions = stack.enter_context(reading_opinion(d.source.opinion, d.source.scene.grid, d.legend))
             tile = scene.read(window)

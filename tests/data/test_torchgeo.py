@@ -2,9 +2,11 @@
 
 import pickle
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import scenery
+import shapely
 import torch
 from affine import Affine
 from hypothesis import given
@@ -158,6 +160,26 @@ class TestSamples:
         assert opened == []
         files.label.unlink()
         assert "mask" not in dataset_of(files, keep=keep, label=False)[query]
+
+    def test_a_vector_layer_is_loaded_once(self, tmp_path, monkeypatch):
+        where = scenery.place()
+        scenery.write_legend(tmp_path / "legend.yaml")
+        scenery.write_tif(tmp_path / "images" / "v.tif", np.full((3, 64, 64), 9, np.uint8), where)
+        ground = [shapely.box(*(where * (5, 30)), *(where * (40, 6)))]
+        frame = gpd.GeoDataFrame({"class": ["roof"]}, geometry=ground, crs=scenery.UTM)
+        (tmp_path / "labels").mkdir()
+        frame.to_file(tmp_path / "labels" / "v.gpkg")
+        loads, real = [], bridge.reading_labels
+        monkeypatch.setattr(bridge, "reading_labels", lambda *a: loads.append(a) or real(*a))
+        files = find_scenes(DataSettings(root=tmp_path)).scenes[0]
+        dataset = dataset_of(files)
+        expected = np.full((64, 64), 255)
+        expected[6:30, 5:40] = 2
+        for row in range(0, 64, 16):
+            window = Window(row, 0, 16, 64)
+            sample = dataset[to_slices(files.scene.grid, window)]
+            np.testing.assert_array_equal(sample["mask"], expected[window.slices])
+        assert len(loads) == 1
 
     def test_a_data_set_travels_to_another_process(self, files):
         dataset = dataset_of(files, keep=True)
