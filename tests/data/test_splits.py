@@ -74,7 +74,7 @@ def require_no_shared_ground(split, scenes, share=1e-6):
 
 
 class TestLabelledBlocks:
-    @settings(max_examples=40)
+    @settings(max_examples=25)
     @given(st.integers(0, 10_000), st.integers(3, 9), st.lists(st.integers(1, 100), min_size=2, max_size=5))
     def test_ratios_are_nested_prefixes(self, seed, count, ratios):
         scenes = row_of_scenes(count)
@@ -185,7 +185,7 @@ def landscapes(draw, crss=CRSS, whole_pixels=False):
 
 
 class TestGround:
-    @settings(max_examples=40)
+    @settings(max_examples=25)
     @given(landscapes(), st.integers(0, 100))
     def test_scenes_share_none(self, scenes, seed):
         split = split_or_skip(scenes, ratio=100, block=32, seed=seed)
@@ -194,7 +194,7 @@ class TestGround:
         # overlaps under a thousandth of the smaller scene count as touching
         require_no_shared_ground(split, scenes, share=2e-3)
 
-    @settings(max_examples=40)
+    @settings(max_examples=25)
     @given(landscapes(crss=(scenery.UTM,)), st.integers(0, 100), st.sampled_from([32, 48, 64]))
     def test_blocks_share_none(self, scenes, seed, block):
         split = split_or_skip(scenes, ratio=100, block=block, unit="block", seed=seed)

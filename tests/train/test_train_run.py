@@ -270,14 +270,14 @@ class TestKinds:
         assert all(np.isfinite(v["loss"]) for _, v in watch.steps)
         assert (tmp_path / "run" / "validation.png").is_file()
 
-    @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-    def test_precisions(self, root, tmp_path, precision):
+    def test_bf16(self, root, tmp_path):
         watch = scenery.Watch()
-        settings = scenery.run_settings(root, train={"steps": 2, "precision": precision})
+        settings = scenery.run_settings(root, train={"steps": 2, "precision": "bf16"})
         path = train(settings, tmp_path / "run", watcher=watch)
         assert [np.isfinite(v["loss"]) for _, v in watch.steps] == [True, True]
         assert all(p.dtype == torch.float32 for p in Bundle.load(path).model.parameters())
 
+    @pytest.mark.filterwarnings("ignore:.*fp16 is not supported on CPU")
     def test_fp16_needs_a_gpu(self, root, tmp_path):
         with pytest.raises(ConfigError, match="fp16") as caught:
             train(scenery.run_settings(root, train={"steps": 2, "precision": "fp16"}), tmp_path / "run")
