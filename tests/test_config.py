@@ -32,7 +32,7 @@ class TestDefaults:
     def test_semiearth_with_light_on_a_cpu(self):
         settings = settings_of()
         assert (settings.method.name, settings.model.name) == ("semiearth", "light")
-        assert (settings.chips.size, settings.augment.size, settings.train.lr) == (256, 256, 2e-3)
+        assert (settings.chips.size, settings.augment.size, settings.train.lr) == (256, 256, 4e-3)
 
     def test_dinov2_with_a_gpu(self):
         settings = settings_of(has_gpu=True)
@@ -210,3 +210,18 @@ class TestFile:
         for path in (p for p in CONFIGS if p.parent.name == "dubai"):
             data = load_settings(path, {}, [], has_gpu=False).data
             assert not {"tile1", "tile3"} & {*data.validation, *data.test}
+
+
+class TestFromScratch:
+    @pytest.mark.parametrize("method", ["fixmatch", "semiearth"])
+    def test_light_averages_less_and_warms_up(self, method: str):
+        settings = load_settings(None, {"model.name": "light", "method.name": method}, [], has_gpu=True)
+        assert (settings.method.ema, settings.method.warm_up) == (0.99, 0.3)
+
+    def test_pretrained_networks_keep_the_released_numbers(self):
+        settings = load_settings(None, {"model.name": "dinov2_small", "method.name": "fixmatch"}, [], has_gpu=False)
+        assert (settings.method.ema, settings.method.warm_up) == (0.996, 0.0)
+
+    def test_whoever_says_otherwise_is_heard(self):
+        settings = load_settings(None, {"model.name": "light"}, ["method.warm_up=0"], has_gpu=False)
+        assert settings.method.warm_up == 0
