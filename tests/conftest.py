@@ -12,14 +12,13 @@ import numpy.typing as npt
 import pytest
 import rasterio
 from affine import Affine
+from ground import NORTH_UP, UTM, noise
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
 ROOT = Path(__file__).parents[1]
-UTM = "EPSG:32636"
-NORTH_UP = Affine(0.5, 0, 450_000, 0, -0.5, 40_000)
 
 # libraries that would ask a hub must not even try
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -85,14 +84,6 @@ def no_network() -> Iterator[None]:
 
             patch.setattr(socket.socket, name, guarded)
         yield
-
-
-def noise(height: int, width: int, bands: int = 3, dtype: str = "uint8", seed: int = 0) -> npt.NDArray[Any]:
-    """Return (bands, height, width) pixels without structure: 0 … 255 for integers, normal for floats."""
-    random = np.random.default_rng(seed)
-    if np.issubdtype(np.dtype(dtype), np.floating):
-        return random.normal(100, 30, (bands, height, width)).astype(dtype)
-    return random.integers(0, 256, (bands, height, width)).astype(dtype)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from conftest import NORTH_UP
+from ground import NORTH_UP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS

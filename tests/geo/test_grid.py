@@ -2,7 +2,7 @@ import math
 
 import pytest
 from affine import Affine
-from conftest import NORTH_UP
+from ground import NORTH_UP
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pyproj import CRS as ProjCRS

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import NORTH_UP
+from ground import NORTH_UP
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from conftest import noise
+from ground import noise
 from rasterio.enums import ColorInterp
 
 from geosemi.errors import GeosemiError, InputError, ResourceError, SceneUnreadable, UnsafeInput

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import NORTH_UP, UTM, noise
+from ground import NORTH_UP, UTM, noise
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
