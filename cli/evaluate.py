@@ -16,6 +16,8 @@ EPILOG = """
 
 `geosemi evaluate mask.tif labels.tif`
 
+`geosemi evaluate mask.tif footprints.gpkg --outside background`
+
 `geosemi evaluate mask.tif truth.gpkg --column landuse --json scores.json --png confusion.png`
 """
 
@@ -29,6 +31,10 @@ def evaluate(
     column: Annotated[
         str | None, typer.Option(help="Class column of a vector layer. Default: `class`, `class_name`, `label`, ….")
     ] = None,
+    outside: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS", help="Class of pixels that no polygon covers. Default: they have no truth."),
+    ] = None,
     protocol: Annotated[
         str, typer.Option(help="Rules of counting: default, semiearth_paper, semiearth_code, dwl, rsmtdf or s5.")
     ] = "default",
@@ -41,6 +47,7 @@ def evaluate(
 
     from geosemi.errors import ConfigError
     from geosemi.evaluate import evaluate as compare
+    from geosemi.evaluate import one_sided
     from geosemi.geo.commit import require_writable
     from geosemi.geo.style import require_legend
     from geosemi.metrics import PRESETS
@@ -51,11 +58,13 @@ def evaluate(
         if path is not None and path != STDOUT:
             require_writable(path, overwrite=overwrite, inputs=[mask, labels])
     classes = require_legend(mask, legend)
-    scores = compare(mask, labels, classes, PRESETS[protocol], column=column)
+    scores = compare(mask, labels, classes, PRESETS[protocol], column=column, outside=outside)
     # with the figures on stdout, words go elsewhere
     console = Console(stderr=json == STDOUT, highlight=False, soft_wrap=True)
     _show(scores, console)
     _write(scores, json, png, console)
+    if outside is None and (doubt := one_sided(scores, labels)):
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"warning  {doubt}", style="yellow", markup=False)
 
 
 def _show(scores: "Scores", console: "Console") -> None:

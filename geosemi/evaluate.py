@@ -33,6 +33,7 @@ def evaluate(
     protocol: Protocol = PRESETS["default"],
     *,
     column: str | None = None,
+    outside: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Compare a mask with truth. Memory grows with the mask's width alone.
@@ -44,19 +45,25 @@ def evaluate(
         legend: the classes.
         protocol: what counts, and how.
         column: the class column of a vector layer; found by its name when None.
+        outside: the class of pixels that no polygon of a vector layer covers; None leaves them without truth.
         on_progress: told (rows done, rows in all).
 
     Raises:
         GridMismatch: the label raster lies on another grid.
-        LegendError: a value is no class.
-        InputError: a file cannot be read, or no pixel has both truth and prediction.
+        LegendError: a value, or `outside`, is no class.
+        InputError: a file cannot be read, no pixel has both truth and prediction, or `outside` is given for a raster.
     """
+    if outside is not None and not is_vector(labels):
+        raise InputError(
+            f"`{labels}` is a raster, which has no ground outside polygons to be `{outside}`",
+            hint="leave `--outside` away, or give polygons",
+        )
     confusion = Confusion(len(legend))
     with open_raster(mask) as file:
         _require_classes(mask, file)
         # a mask holds ids, whatever values the label rasters of the same legend use
         predicted = RasterLabels(file, _by_id(legend))
-        with _reading_truth(labels, file.grid, mask, legend, column) as truth:
+        with _reading_truth(labels, file.grid, mask, legend, column=column, outside=outside) as truth:
             for row in range(0, file.grid.height, _ROWS):
                 window = Window(row, 0, min(_ROWS, file.grid.height - row), file.grid.width)
                 true = truth.read(window)
@@ -71,14 +78,33 @@ def evaluate(
     return score(confusion, legend, protocol)
 
 
+def one_sided(scores: Scores, labels: Path) -> str | None:
+    """Return a warning if polygons of a single class were all the truth, or None.
+
+    Every prediction is then counted where that class is true and nowhere else, so its precision is 1 whatever the mask
+    says. A protocol that counts predictions without truth as errors is free of this.
+    """
+    found = [c.name for c in scores.classes if c.truth]
+    if len(scores.classes) < 2 or len(found) != 1 or not is_vector(labels):
+        return None
+    if scores.protocol.ignored_truth == "count_fp":
+        return None
+    return (
+        f"all polygons are `{found[0]}` and ground outside them has no truth, so its precision is 1 whatever the mask "
+        "says: name the class outside with `--outside CLASS`"
+    )
+
+
 def _by_id(legend: Legend) -> Legend:
     return replace(legend, classes=tuple(replace(c, values=(c.id,)) for c in legend))
 
 
 @contextmanager
-def _reading_truth(labels: Path, grid: Grid, mask: Path, legend: Legend, column: str | None) -> Iterator[_Reader]:
+def _reading_truth(
+    labels: Path, grid: Grid, mask: Path, legend: Legend, *, column: str | None, outside: str | None
+) -> Iterator[_Reader]:
     if is_vector(labels):
-        yield VectorLabels.load(labels, grid, legend, column=column)
+        yield VectorLabels.load(labels, grid, legend, column=column, outside=outside)
         return
     with open_raster(labels) as file:
         _require_classes(labels, file)

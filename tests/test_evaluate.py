@@ -3,21 +3,24 @@
 import json
 import subprocess
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
 from fakes import legend_of
+from ground import UTM
 from hypothesis import given
 from hypothesis import strategies as st
+from shapely import box
 from typer.testing import CliRunner
 
 from geosemi.cli.main import app
 from geosemi.errors import GeosemiError, GridMismatch, InputError, LegendError
-from geosemi.evaluate import evaluate
+from geosemi.evaluate import evaluate, one_sided
 from geosemi.geo.polygons import PolygonSettings, polygonize
 from geosemi.legend import ClassDef, Legend
-from geosemi.metrics import Confusion, score
+from geosemi.metrics import PRESETS, Confusion, score
 from geosemi.plots import confusion_png
 
 LEGEND = legend_of(4)
@@ -60,6 +63,57 @@ def test_labels_may_use_other_values_than_masks(make_scene):
     assert found.confusion.matrix.tolist() == [[2, 0], [0, 1]]
     assert found.confusion.ignored.tolist() == [1, 0]
     assert found.confusion.unpredicted.tolist() == [0, 1]
+
+
+@pytest.fixture
+def footprints(make_scene, tmp_path):
+    """A mask of 6 × 10 pixels of houses, 4 × 10 of which are right, and polygons of the houses alone."""
+    ids = np.zeros((1, 20, 20), "uint8")
+    ids[0, 4:10, 5:15] = 1
+    frame = gpd.GeoDataFrame({"class": ["class b"]}, geometry=[box(450_002.5, 39_994, 450_007.5, 39_997)], crs=UTM)
+    frame.to_file(tmp_path / "houses.gpkg")
+    yaml = tmp_path / "legend.yaml"
+    yaml.write_text(
+        'classes:\n- {id: 0, name: ground, colour: "#ff0000"}\n- {id: 1, name: class b, colour: "#00ff00"}\n'
+    )
+    return make_scene("mask.tif", image=ids), tmp_path / "houses.gpkg", yaml
+
+
+def test_ground_outside_the_polygons_may_be_a_class(footprints):
+    mask, labels, yaml = footprints
+    legend = Legend.load(yaml)
+    told = evaluate(mask, labels, legend, outside="ground")
+    assert told.confusion.matrix.tolist() == [[320, 20], [20, 40]]  # rows are truth
+    assert one_sided(told, labels) is None
+    silent = evaluate(mask, labels, legend)
+    assert silent.confusion.matrix.tolist() == [[0, 0], [20, 40]]
+    assert silent.classes[1].precision == 1
+    assert "all polygons are `class b`" in one_sided(silent, labels)
+    strict = evaluate(mask, labels, legend, PRESETS["dwl"])  # counts predictions without truth as errors
+    assert strict.classes[1].precision == pytest.approx(2 / 3)
+    assert one_sided(strict, labels) is None
+    with pytest.raises(LegendError, match="`sea` is no class") as caught:
+        evaluate(mask, labels, legend, outside="sea")
+    assert "ground, class b" in caught.value.hint
+    with pytest.raises(InputError, match="is a raster, which has no ground outside polygons to be `ground`") as caught:
+        evaluate(mask, mask, legend, outside="ground")
+    assert "leave `--outside` away" in caught.value.hint
+
+
+def test_the_command_warns_of_polygons_of_a_single_class(footprints):
+    mask, labels, yaml = footprints
+    run = lambda *more: CliRunner().invoke(app, ["evaluate", str(mask), str(labels), "--legend", str(yaml), *more])  # noqa: E731
+    doubtful = run("--json", "-")
+    assert doubtful.exit_code == 0, doubtful.output
+    (line,) = [line for line in doubtful.stderr.splitlines() if "warning" in line]
+    assert "precision is 1 whatever the mask says: name the class outside with `--outside CLASS`" in line
+    assert json.loads(doubtful.stdout)["classes"]
+    told = run("--outside", "ground")
+    assert told.exit_code == 0, told.output
+    assert told.stderr == ""
+    assert "OA 0.9000" in told.stdout
+    rasters = CliRunner().invoke(app, ["evaluate", str(mask), str(mask), "--legend", str(yaml)])
+    assert rasters.stderr == ""
 
 
 def test_files_that_do_not_belong_together_are_refused(make_scene):
