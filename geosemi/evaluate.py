@@ -90,7 +90,7 @@ def one_sided(scores: Scores, labels: Path) -> str | None:
     if scores.protocol.ignored_truth == "count_fp":
         return None
     return (
-        f"all polygons are `{found[0]}` and ground outside them has no truth, so its precision is 1 whatever the mask "
+        f"all truth is `{found[0]}`, as ground outside the polygons has none, so its precision is 1 whatever the mask "
         "says: name the class outside with `--outside CLASS`"
     )
 

@@ -88,7 +88,7 @@ def test_ground_outside_the_polygons_may_be_a_class(footprints):
     silent = evaluate(mask, labels, legend)
     assert silent.confusion.matrix.tolist() == [[0, 0], [20, 40]]
     assert silent.classes[1].precision == 1
-    assert "all polygons are `class b`" in one_sided(silent, labels)
+    assert "all truth is `class b`" in one_sided(silent, labels)
     strict = evaluate(mask, labels, legend, PRESETS["dwl"])  # counts predictions without truth as errors
     assert strict.classes[1].precision == pytest.approx(2 / 3)
     assert one_sided(strict, labels) is None
