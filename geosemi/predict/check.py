@@ -86,28 +86,46 @@ def check_polygons(scene: Path, out: Path, *, overwrite: bool) -> None:
 
 
 def _with_bands(whole: Scene, card: Card, bands: tuple[int, ...] | None) -> tuple[Scene, list[_Fault]]:
-    wanted = f"{len(card.bands)} ({', '.join(card.bands)})"
     if bands is not None:
-        try:
-            scene = whole.select(bands)
-        except BandMismatch as error:
-            return whole, [_Fault(error.message, error.hint, BandMismatch)]
-        if len(bands) == len(card.bands):
-            return scene, []
-        return scene, [_bands_fault(f"`--bands` names {len(bands)} bands, the model takes {wanted}", card)]
+        return _as_asked(whole, card, bands)
     if _named(whole.bands) and set(card.bands) <= set(whole.bands):
         return whole.select([whole.indexes[whole.bands.index(name)] for name in card.bands]), []
-    if len(whole.bands) == len(card.bands):
-        return whole, []
     has = f"{len(whole.bands)} band{'s' * (len(whole.bands) != 1)} ({', '.join(whole.bands)})"
-    return whole, [_bands_fault(f"it has {has}, the model takes {wanted}", card)]
+    if len(whole.bands) != len(card.bands):
+        return whole, [_bands_fault(f"it has {has}, the model takes {_wanted(card)}", whole, card)]
+    if _chosen_by_place(card.bands) and whole.bands != card.bands and all(_NUMBERED.fullmatch(b) for b in whole.bands):
+        # chosen from a larger file, so the same number of nameless bands may be any of its bands
+        return whole, [_bands_fault(f"nothing says that its {has} are the model's {_wanted(card)}", whole, card)]
+    return whole, []
 
 
-def _bands_fault(what: str, card: Card) -> _Fault:
-    example = ",".join(str(i + 1) for i in range(len(card.bands)))
+def _as_asked(whole: Scene, card: Card, bands: tuple[int, ...]) -> tuple[Scene, list[_Fault]]:
+    try:
+        scene = whole.select(bands)
+    except BandMismatch as error:
+        return whole, [_Fault(error.message, error.hint, BandMismatch)]
+    if len(bands) == len(card.bands):
+        return scene, []
+    return scene, [_bands_fault(f"`--bands` names {len(bands)} bands, the model takes {_wanted(card)}", whole, card)]
+
+
+def _wanted(card: Card) -> str:
+    return f"{len(card.bands)} ({', '.join(card.bands)})"
+
+
+def _bands_fault(what: str, whole: Scene, card: Card) -> _Fault:
+    names = ", ".join(card.bands)
+    if all(whole.bands.count(name) == 1 for name in card.bands):
+        places = ",".join(str(whole.indexes[whole.bands.index(name)]) for name in card.bands)
+        return _Fault(what, f"say which bands of the file are {names}, e.g. `--bands {places}`", BandMismatch)
     return _Fault(
-        what, f"say which bands of the file are {', '.join(card.bands)}, e.g. `--bands {example}`", BandMismatch
+        what, f"say with `--bands` which bands of the file are {names}: their numbers, in that order", BandMismatch
     )
+
+
+def _chosen_by_place(bands: tuple[str, ...]) -> bool:
+    """Tell whether nameless bands are not simply the first of their file: `band_4, band_1, band_2`."""
+    return any(_NUMBERED.fullmatch(name) and name != f"band_{i}" for i, name in enumerate(bands, start=1))
 
 
 def _named(bands: tuple[str, ...]) -> bool:
@@ -165,7 +183,8 @@ def _remarks(scene: Scene, card: Card) -> Iterator[str]:
         yield "the scene is placed by ground control points: the mask keeps them, for polygons warp it first"
     elif scene.grid.crs is None:
         yield "the scene has no coordinate system, so the mask has none either"
-    if _named(scene.bands) and _named(card.bands) and scene.bands != card.bands:
+    known = _named(card.bands) or _chosen_by_place(card.bands)
+    if known and _named(scene.bands) and scene.bands != card.bands:
         yield f"the scene's bands ({', '.join(scene.bands)}) are taken for the model's ({', '.join(card.bands)})"
 
 

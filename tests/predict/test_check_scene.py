@@ -40,6 +40,47 @@ def test_bands_are_matched_by_their_names_where_they_have_some(make_scene):
     assert "(swir, nir, red) are taken for the model's (red, green, blue)" in check_scene(other, named).warnings[0]
 
 
+def test_nameless_bands_chosen_in_another_order_are_asked_for(make_scene):
+    """Trained with `data.bands=[4,1,2]` on a file without band names."""
+    card = card_of(names=("band_4", "band_1", "band_2"))
+    four = make_scene("four.tif", bands=4, photometric="minisblack")
+    with pytest.raises(BandMismatch, match="it has 4 bands") as caught:
+        check_scene(four, card)
+    assert "are band_4, band_1, band_2, e.g. `--bands 4,1,2`" in caught.value.hint
+    with pytest.raises(BandMismatch, match="`--bands` names 2 bands") as caught:
+        check_scene(four, card, bands=(1, 2))
+    assert "`--bands 4,1,2`" in caught.value.hint
+
+    three = make_scene("three.tif", bands=3)
+    with pytest.raises(
+        BandMismatch,
+        match=r"nothing says that its 3 bands \(band_1, .*\) are the model's 3 \(band_4, band_1, band_2\)",
+    ) as caught:
+        check_scene(three, card)
+    assert caught.value.hint == (
+        "say with `--bands` which bands of the file are band_4, band_1, band_2: their numbers, in that order"
+    )
+    asked = check_scene(three, card, bands=(1, 2, 3))
+    assert (asked.scene.indexes, asked.warnings) == ((1, 2, 3), ())
+    same = make_scene("same.tif", bands=3, descriptions=card.bands)
+    assert check_scene(same, card).warnings == ()
+    named = check_scene(make_scene("named.tif", bands=3, descriptions=["nir", "red", "green"]), card)
+    assert "(nir, red, green) are taken for the model's (band_4, band_1, band_2)" in named.warnings[0]
+
+
+@pytest.mark.parametrize("descriptions", [None, ["red", "green", "blue"]])
+def test_the_first_bands_of_a_file_are_taken_unquestioned(make_scene, descriptions):
+    checked = check_scene(make_scene(bands=3, descriptions=descriptions), card_of())
+    assert (checked.scene.indexes, checked.warnings) == ((1, 2, 3), ())
+
+
+def test_where_a_file_lacks_the_models_names_no_numbers_are_suggested(make_scene):
+    scene = make_scene(bands=4, photometric="minisblack", descriptions=["swir", "red", "green", "pan"])
+    with pytest.raises(BandMismatch, match="it has 4 bands") as caught:
+        check_scene(scene, card_of(names=("red", "green", "blue")))
+    assert "their numbers, in that order" in caught.value.hint
+
+
 @pytest.mark.parametrize("provenance", [{"dtype": "uint8"}, {}])
 def test_other_units_are_refused(make_scene, provenance):
     """A scene of 16-bit counts, or of reflectance, for an 8-bit model; told by dtype, or else by the numbers."""
