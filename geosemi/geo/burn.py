@@ -123,7 +123,7 @@ def _class_ids(frame: gpd.GeoDataFrame, path: Path, legend: Legend, column: str 
     if chosen is None or chosen not in fields:
         raise LegendError(
             f"`{path}` has no class column" + (f" `{column}`" if column else "") + f"; its columns are {fields}",
-            hint="name the column with `label_column`",
+            hint="name the column: `--column` of evaluate, `--set data.label_column=…` of train",
         )
     if unnamed := int(frame[chosen].isna().sum()):
         raise LegendError(

@@ -80,7 +80,7 @@ class Scene:
         if missing or not bands:
             raise BandMismatch(
                 f"`{self.path}` has the bands {list(known)}, not {missing or 'an empty list'}",
-                hint="choose bands with `--bands 1,2,3`",
+                hint="choose bands with `--bands 1,2,3`, or `--set data.bands=[1,2,3]` for train",
             )
         return replace(self, bands=tuple(known[b] for b in bands), indexes=tuple(bands))
 

@@ -116,7 +116,7 @@ def test_the_class_column_can_be_named(tmp_path: Path):
     path = layer(tmp_path / "a.gpkg", [shapely.box(0, 0, 8, 8)], ["water"], column="what")
     with pytest.raises(LegendError, match=r"has no class column; its columns are \['what', 'note'\]") as caught:
         VectorLabels.load(path, GRID, LEGEND)
-    assert "label_column" in caught.value.hint
+    assert "`--column` of evaluate, `--set data.label_column=…` of train" in caught.value.hint
     with pytest.raises(LegendError, match="has no class column `kind`"):
         VectorLabels.load(path, GRID, LEGEND, column="kind")
     assert (whole(VectorLabels.load(path, GRID, LEGEND, column="what")) == 2).sum() == 64

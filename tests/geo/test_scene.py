@@ -183,7 +183,7 @@ def test_bands_that_do_not_exist(make_scene: Make, wanted: tuple[int, ...], told
     with pytest.raises(BandMismatch, match=rf"has the bands \[1, 2, 3\], not {told}") as caught:
         Scene.open(path).select(wanted)
     assert str(path) in caught.value.message
-    assert "--bands 1,2,3" in caught.value.hint
+    assert "`--bands 1,2,3`, or `--set data.bands=[1,2,3]` for train" in caught.value.hint
 
 
 def test_ground_control_points_are_noticed(make_scene: Make):
