@@ -43,7 +43,8 @@ def predict(
         str, typer.Option(metavar="1,2,3", help="Bands of the scene in the order of the model's. Default: all.")
     ] = "",
     tile: Annotated[
-        int | None, typer.Option(min=16, help="Side of the windows in pixels. Default: as trained.")
+        int | None,
+        typer.Option(min=16, help="Side of the windows in pixels. Default: the model's own (512 for `light`)."),
     ] = None,
     overlap: Annotated[
         int | None, typer.Option(min=0, help="Pixels that windows share. Default: a quarter of them.")
