@@ -62,7 +62,10 @@ def main() -> None:
         app()
     except GeosemiError as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[bold red]error:[/] {_plain(error.message)}")
+        first, *faults = error.lines
+        console.print(f"[bold red]error:[/] {_plain(first)}")
+        for fault in faults:
+            console.print(f"  {_plain(fault)}")
         console.print(f"[bold cyan]hint:[/] {_plain(error.hint)}")
         sys.exit(error.exit_code)
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 EPILOG = """
 **Examples**
 
-`geosemi train --data sample_data --ratio 10 --steps 300 --out runs/first`
+`geosemi train --config configs/sample/semiearth.yaml --out runs/first`
+
+`geosemi train --data sample_data --ratio 50 --method fixmatch --steps 300 --out runs/second`
 
 `geosemi train --dataset potsdam --ratio 5`   (after `geosemi prepare --dataset potsdam …`)
 
@@ -27,7 +29,7 @@ def train(
     dataset: Annotated[
         str, typer.Option(help="`scenes` (your own folders), potsdam, vaihingen, loveda, deepglobe or openearthmap.")
     ] = "",
-    data: Annotated[Path | None, typer.Option(help="Folder of the data; `data/DATASET` if not given.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data [default: data/DATASET, or here].")] = None,
     ratio: Annotated[
         float | None, typer.Option(help="Percent of the training blocks whose labels are used [default: 5].")
     ] = None,

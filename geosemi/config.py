@@ -28,7 +28,7 @@ _FROM_SCRATCH: dict[str, dict[str, Any]] = {
     "mean_teacher": {"ema": 0.99},
 }
 
-# steps win over epochs, so the one given later takes the other away
+# one length replaces the other: an option takes away what the file says
 _INSTEAD = {"train.epochs": "steps", "train.steps": "epochs"}
 
 
@@ -46,6 +46,8 @@ def load_settings(
     Raises:
         ConfigError: with all faults of the settings in one message.
     """
+    if "train.steps" in options and "train.epochs" in options:
+        raise ConfigError("a run has a length in steps or in epochs, not in both", hint="give one of the two options")
     content = read_yaml(config) if config else {}
     for key, value in (*options.items(), *map(_parse, overrides)):
         _put(content, key, value)
@@ -58,8 +60,9 @@ def load_settings(
     if faults:
         count = f"{len(faults)} problem{'s' if len(faults) > 1 else ''}"
         raise ConfigError(
-            f"{f'`{config}`' if config else 'the settings'}: {count}\n" + "\n".join(f"  {f}" for f in faults),
+            f"{f'`{config}`' if config else 'the settings'}: {count}",
             hint="`geosemi train --help` and the files in `configs/` show the keys",
+            faults=faults,
         )
     return settings
 

@@ -5,6 +5,7 @@ out, and the exit code that the terminal returns for it. Messages have no full s
 backticks.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 
@@ -12,21 +13,23 @@ class GeosemiError(Exception):
     """Root of all known failures.
 
     Attributes:
-        message: what is wrong, naming the file or the setting.
+        lines: what is wrong, naming the file or the setting; several faults have a line each below the first.
+        message: the lines as one text.
         hint: the way out, as an instruction.
         exit_code: what the command returns to the shell.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str, *, hint: str, faults: Sequence[str] = ()) -> None:
+        self.lines = (message, *faults)
+        self.message = "\n  ".join(self.lines)
         self.hint = hint
+        super().__init__(self.message)
 
     def __reduce__(self) -> tuple[partial["GeosemiError"], tuple[str]]:
         # pickle passes only positional arguments: without this an error of a worker process dies with a TypeError
-        return (partial(type(self), hint=self.hint), (self.message,))
+        return (partial(type(self), hint=self.hint, faults=self.lines[1:]), (self.lines[0],))
 
 
 class ConfigError(GeosemiError):

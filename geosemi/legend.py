@@ -124,7 +124,7 @@ class Legend:
                 hint='write `classes:` and one `- {id: 0, name: water, colour: "#2060c0"}` a class',
             )
         classes = tuple(_class_from_dict(c, source) for c in content["classes"])
-        name, ignore = content.get("name", source), content.get("ignore", 255)
+        name, ignore = content.get("name", "legend"), content.get("ignore", 255)
         if not isinstance(name, str) or not _is_integer(ignore):
             raise LegendError(
                 f"`{source}` has name: {name!r}, ignore: {ignore!r}",
@@ -140,7 +140,12 @@ class Legend:
             ConfigError: the file is missing or not YAML.
             LegendError: the content is no legend.
         """
-        return cls.from_dict(read_yaml(path), source=str(path))
+        content = read_yaml(path)
+        try:
+            return cls.from_dict(content, source=str(path))
+        except LegendError as error:
+            named = error.message if f"`{path}`" in error.message else f"`{path}`: {error.message}"
+            raise LegendError(named, hint=error.hint) from error
 
 
 def _class_from_dict(entry: Any, source: str) -> ClassDef:

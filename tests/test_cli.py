@@ -163,3 +163,13 @@ def test_a_stopped_run_ends_as_the_shell_expects(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cli, "app", stop)
     assert call([], monkeypatch) == 130
     assert two_lines(capfd.readouterr().err) == ("stopped", "go on with `--resume`")
+
+
+def test_several_faults_have_a_line_each():
+    words = ["train", "--set", "train.lr=abc", "--set", "method.treshold=0.3", "--set", "foo=1"]
+    done = subprocess.run([sys.executable, "-m", "geosemi", *words], capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert lines[0] == "error: the settings: 3 problems"
+    assert [line.split(":")[0] for line in lines[1:4]] == ["  method.treshold", "  train.lr", "  foo"]
+    assert lines[4].startswith("hint: ")

@@ -71,8 +71,11 @@ def test_a_legend_from_yaml(tmp_path: Path):
     assert legend.find("9") is legend.classes[1]
 
 
-def test_the_name_is_the_source_where_none_is_given():
-    assert Legend.from_dict({"classes": [{"id": 0, "name": "a", "colour": COLOUR}]}, source="x.yaml").name == "x.yaml"
+def test_a_legend_without_name_does_not_carry_its_path_into_masks():
+    assert (
+        Legend.from_dict({"classes": [{"id": 0, "name": "a", "colour": COLOUR}]}, source="/home/x.yaml").name
+        == "legend"
+    )
 
 
 def test_a_real_legend(shared: Path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from commands import commands_in_markdown
 
+from geosemi.cli.train import EPILOG
 from geosemi.geo.raster import open_raster
 from geosemi.geo.style import legend_of
 from geosemi.legend import Legend
@@ -22,6 +23,17 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "geosemi", *words], cwd=folder, env=env, capture_output=True, text=True, check=False
     )
+
+
+@pytest.mark.slow
+def test_the_examples_of_training_run_on_the_sample_data(tmp_path: Path):
+    for name in ("sample_data", "configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    told = [words for words in commands_in_markdown(EPILOG) if any("sample" in part for part in words)]
+    assert len(told) == 2
+    for words in told:
+        done = run(tmp_path, *words[1:], "--steps", "3")
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

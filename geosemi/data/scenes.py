@@ -9,14 +9,13 @@ from typing import Literal
 from pydantic import Field
 
 from geosemi.data.listfiles import read_list
+from geosemi.data.matching import RASTER_SUFFIXES, match_rasters, partner, strays
 from geosemi.errors import BandMismatch, ConfigError, DatasetMissing, InputError, LegendError
 from geosemi.geo.burn import VECTOR_SUFFIXES
 from geosemi.geo.scene import Scene
 from geosemi.legend import Legend
 from geosemi.settings import Settings
 from geosemi.yamlfile import read_yaml
-
-RASTER_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 
 class DataSettings(Settings):
@@ -75,11 +74,13 @@ class SceneSet:
         scenes: labelled and unlabelled scenes.
         legend: their classes.
         exclude_from_mean: classes that the data set's own protocol leaves out of mean scores.
+        strays: labels and opinions, `folder/name`, that belong to no scene: perhaps misspelt.
     """
 
     scenes: tuple[SceneFiles, ...]
     legend: Legend
     exclude_from_mean: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -115,6 +116,11 @@ def find_scenes(settings: DataSettings) -> SceneSet:
         found = _from_prepared(root, settings)
     else:
         found = _from_folders(root, settings)
+        return SceneSet(
+            _checked(found),
+            legend,
+            strays=strays(root, (settings.labels, settings.opinions), {s.scene.path.stem for s in found}),
+        )
     if not found:
         raise DatasetMissing(f"no scene was found in `{root}`", hint="check `images` and `unlabelled` in the config")
     return SceneSet(_checked(found), legend, _excluded(root))
@@ -130,12 +136,15 @@ def _legend(path: Path) -> Legend:
 
 
 def _from_folders(root: Path, settings: DataSettings) -> list[SceneFiles]:
-    labels, opinions = root / settings.labels, settings.opinions and root / settings.opinions
+    labels, opinions = root / settings.labels, _opinions(root, settings)
+    images = settings.images
+    if images == "images" and not (root / images).exists() and (root / "scenes").is_dir():
+        images = "scenes"
     found = []
-    for path in _matches(root, settings.images, required=True):
+    for path in match_rasters(root, images, key="images", required=True):
         scene = _open(path, settings)
-        label = _partner(labels, path.stem, (*RASTER_SUFFIXES, *VECTOR_SUFFIXES))
-        opinion = _partner(opinions, path.stem, (".tif",)) if opinions else None
+        label = partner(labels, path.stem, (*RASTER_SUFFIXES, *VECTOR_SUFFIXES))
+        opinion = partner(opinions, path.stem, (".tif",)) if opinions else None
         part = _decreed(path.stem, settings)
         if label is None and part in (None, "train"):
             part = "unlabelled"
@@ -150,8 +159,9 @@ def _from_folders(root: Path, settings: DataSettings) -> list[SceneFiles]:
             hint="a label is named like its scene: `a.tif` → `a.tif`, `a.png`, `a.gpkg`, `a.geojson` or `a.shp`",
         )
     _require_matches([s.name for s in found], settings)
-    for path in _matches(root, settings.unlabelled, required=False) if settings.unlabelled else ():
-        opinion = _partner(opinions, path.stem, (".tif",)) if opinions else None
+    more, usual = settings.unlabelled, DataSettings.model_fields["unlabelled"].default
+    for path in match_rasters(root, more, key="unlabelled", required=more != usual) if more else ():
+        opinion = partner(opinions, path.stem, (".tif",)) if opinions else None
         name = path.stem if all(path.stem != s.name for s in found) else f"unlabelled/{path.stem}"
         found.append(SceneFiles(name, _open(path, settings), None, opinion, "unlabelled"))
     return found
@@ -159,7 +169,7 @@ def _from_folders(root: Path, settings: DataSettings) -> list[SceneFiles]:
 
 def _from_prepared(root: Path, settings: DataSettings) -> list[SceneFiles]:
     found = []
-    opinions = settings.opinions and root / settings.opinions
+    opinions = _opinions(root, settings)
     table = root / "tiles.csv"
     with table.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
@@ -172,7 +182,7 @@ def _from_prepared(root: Path, settings: DataSettings) -> list[SceneFiles]:
         for row in rows:
             path = root / row["image"]
             label = root / row["label"] if row["label"] else None
-            opinion = _partner(opinions, path.stem, (".tif",)) if opinions else None
+            opinion = partner(opinions, path.stem, (".tif",)) if opinions else None
             part: Part | None = (
                 "unlabelled" if label is None else _decreed(row["group"], settings) or _part(row["split"])
             )
@@ -190,7 +200,7 @@ def _from_lists(root: Path, lists: Path, settings: DataSettings) -> list[SceneFi
         "test.txt": ("test", None),
     }
     found: dict[Path, SceneFiles] = {}
-    opinions = settings.opinions and root / settings.opinions
+    opinions = _opinions(root, settings)
     for name, (part, chosen) in parts.items():
         # the papers keep val.txt and test.txt one folder above the ratio's own folder
         path = next((p for p in (lists / name, lists.parent / name) if p.is_file()), None)
@@ -203,34 +213,21 @@ def _from_lists(root: Path, lists: Path, settings: DataSettings) -> list[SceneFi
             if label is None and name in ("labeled.txt", "val.txt"):
                 raise DatasetMissing(f"`{path}` lists `{image}` without a label", hint="give it in the second column")
             truth = root / label if label and chosen is not False else None
-            opinion = _partner(opinions, image.stem, (".tif",)) if opinions else None
+            opinion = partner(opinions, image.stem, (".tif",)) if opinions else None
             found[full] = SceneFiles(
                 str(image.with_suffix("")), _open(full, settings), truth, opinion, part, chosen=chosen
             )
     return list(found.values())
 
 
-def _matches(root: Path, pattern: str, *, required: bool) -> list[Path]:
-    folder = root / pattern
-    paths = list(folder.iterdir()) if folder.is_dir() else list(root.glob(pattern))
-    rasters = sorted(p for p in paths if p.suffix.lower() in RASTER_SUFFIXES and not p.name.startswith("."))
-    if required and not rasters:
-        raise DatasetMissing(
-            f"no scene matches `{folder}`",
-            hint="give the folder of your GeoTIFFs, e.g. `--set data.images=orthophotos`",
-        )
-    return rasters
-
-
-def _partner(folder: Path | str, stem: str, suffixes: Sequence[str]) -> Path | None:
-    candidates = [Path(folder) / f"{stem}{suffix}" for suffix in suffixes]
-    existing = [c for c in candidates if c.is_file()]
-    if len(existing) > 1:
-        raise ConfigError(
-            f"`{stem}` has two labels: `{existing[0].name}` and `{existing[1].name}`",
-            hint="keep one of them in the folder",
-        )
-    return existing[0] if existing else None
+def _opinions(root: Path, settings: DataSettings) -> Path | None:
+    """Return the folder of opinions; one that was named on purpose must exist."""
+    if settings.opinions is None:
+        return None
+    folder = root / settings.opinions
+    if settings.opinions != DataSettings.model_fields["opinions"].default and not folder.is_dir():
+        raise DatasetMissing(f"the folder of opinions `{folder}` does not exist", hint="check `data.opinions`")
+    return folder
 
 
 def _decreed(name: str, settings: DataSettings) -> Part | None:

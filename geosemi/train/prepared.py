@@ -70,6 +70,9 @@ def describe(settings: RunSettings, prepared: Prepared, method: Method, device: 
     missing = [n for n, c in zip(legend.names, counts, strict=True) if c == 0]  # type: ignore[arg-type]
     if missing:
         yield (f"warning: the labelled blocks hold no pixel of {', '.join(missing)}; such a class cannot be learnt")
+    if prepared.scenes.strays:
+        names = ", ".join(prepared.scenes.strays[:5]) + (", …" if len(prepared.scenes.strays) > 5 else "")
+        yield f"warning: {len(prepared.scenes.strays)} labels or opinions belong to no scene: {names}"
     if split.leaky:
         yield (
             "warning: split by patch as in the papers: validation patches touch training patches, scores are optimistic"

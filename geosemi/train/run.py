@@ -54,8 +54,9 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
     """
     watcher = watcher if watcher and is_first_rank() else Silent()
     fabric = _fabric(settings)
-    _open_folder(out, resume=resume)
+    _require_free(out, resume=resume)
     prepared = prepare_run(settings, watcher)
+    _make_folder(out)
     if resume:
         _require_same_split(out, prepared)
     fabric.launch()
@@ -215,7 +216,8 @@ def _finish(out: Path, settings: RunSettings, prepared: Prepared, outcome: Outco
         for image, truth, guess, place in zip(unit, chips.label, label, chips.place, strict=True):
             panels.append(Panel(image.numpy(), truth.numpy(), guess.numpy(), place))
     if panels:
-        chosen = [panels[i * len(panels) // _PANELS] for i in range(min(_PANELS, len(panels)))]
+        count = min(_PANELS, len(panels))
+        chosen = [panels[i * len(panels) // count] for i in range(count)]
         picture = draw_panels(chosen, prepared.scenes.legend, rgb=prepared.radiometry.rgb)
         write_files({out / "validation.png": picture})
     facts = {
@@ -232,13 +234,16 @@ def _finish(out: Path, settings: RunSettings, prepared: Prepared, outcome: Outco
     write_files({out / "run.json": json.dumps(facts, indent=1).encode()})
 
 
-def _open_folder(out: Path, *, resume: bool) -> None:
+def _require_free(out: Path, *, resume: bool) -> None:
     if resume and not (out / "checkpoints").is_dir():
         raise ConfigError(f"`{out}` holds no run to resume", hint="start it without `--resume`")
     if not resume and ((out / BUNDLE).exists() or checkpoints(out / "checkpoints")):
         raise OutputError(
             f"`{out}` holds a run already", hint="pass `--resume` to go on with it, or choose another `--out`"
         )
+
+
+def _make_folder(out: Path) -> None:
     try:
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -91,7 +91,7 @@ def test_a_name_that_matches_no_scene_is_refused(tmp_path, key):
 
 def test_no_unlabelled_folder_is_fine(tmp_path):
     scenery.country(tmp_path, unlabelled=0)
-    assert len(by_name(tmp_path, unlabelled=None)) == len(by_name(tmp_path, unlabelled="nowhere")) == 3
+    assert len(by_name(tmp_path, unlabelled=None)) == len(by_name(tmp_path)) == 3
 
 
 def test_the_same_name_in_both_folders(tmp_path):
@@ -307,3 +307,29 @@ def test_every_refusal_is_a_known_one(tmp_path):
             found(tmp_path)
         assert caught.value.message
         assert caught.value.hint
+
+
+class TestMisspelt:
+    def folder(self, root, *, scenes="images"):
+        where = scenery.place()
+        scenery.write_legend(root / "legend.yaml")
+        scenery.write_tif(root / scenes / "north.tif", np.full((3, 64, 64), 9, np.uint8), where)
+        scenery.write_tif(root / "labels" / "north.tif", np.zeros((1, 64, 64), np.uint8), where)
+        return root
+
+    def test_labels_and_opinions_of_no_scene_are_listed(self, tmp_path):
+        root = self.folder(tmp_path)
+        for stray in (root / "labels" / "North.gpkg", root / "opinions" / "south.tif"):
+            stray.parent.mkdir(exist_ok=True)
+            stray.touch()
+        assert find_scenes(DataSettings(root=root)).strays == ("labels/North.gpkg", "opinions/south.tif")
+
+    @pytest.mark.parametrize("key", ["opinions", "unlabelled"])
+    def test_a_folder_that_was_named_must_exist(self, tmp_path, key):
+        with pytest.raises(DatasetMissing, match="nope") as caught:
+            find_scenes(DataSettings(root=self.folder(tmp_path), **{key: "nope"}))
+        assert f"data.{key}" in caught.value.hint
+
+    def test_scenes_may_lie_in_a_folder_of_that_name(self, tmp_path):
+        found = find_scenes(DataSettings(root=self.folder(tmp_path, scenes="scenes")))
+        assert [s.name for s in found.scenes] == ["north"]
