@@ -12,7 +12,7 @@ class PredictSettings(Settings):
     """Settings of `predict_scene`; None leaves a choice to the model or to the device.
 
     Attributes:
-        tile: side of the square windows in pixels; None takes the size that the model was trained on.
+        tile: side of the square windows in pixels; None takes the size that the model maps best with.
         overlap: pixels that neighbouring windows share; None takes a quarter of the tile.
         batch: windows in one forward pass; None takes 1 on a CPU, 8 elsewhere. It never changes the result on a CPU.
         device: `auto` takes a GPU where there is one; else `cpu`, `cuda`, `cuda:1`, `mps`.
