@@ -143,6 +143,7 @@ class TerminalWatcher:
     def validated(self, step: int, scores: "Scores", *, best: bool) -> None:
         """Print the validation's figures."""
         self._miou = f"  mIoU {scores.miou:.3f}"
+        self._progress.update(self._tasks["train"], facts=self._miou.strip())
         classes = "  ".join(f"{c.name} {c.iou:.2f}" for c in scores.classes)
         mark = "  best so far" if best else ""
         self.note(
