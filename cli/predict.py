@@ -10,9 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
-    from geosemi.models.bundle import Bundle
     from geosemi.predict.predict import PredictionFacts
     from geosemi.predict.settings import PredictSettings
 
@@ -62,10 +60,13 @@ def predict(
     """
     from rich.console import Console
 
-    from geosemi.errors import Interrupted
+    from geosemi.cli.bar import bar
+    from geosemi.geo.polygons import PolygonSettings, polygonize
     from geosemi.models.bundle import Bundle
     from geosemi.predict.check import check_polygons
+    from geosemi.predict.predict import predict_scene
     from geosemi.predict.runs import find_bundle
+    from geosemi.stop import stop_on_signals
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     given = {"tile": tile, "overlap": overlap, "batch": batch, "device": device, "precision": precision}
@@ -76,12 +77,18 @@ def predict(
     bundle = Bundle.load(path)
     console.print(f"model    {path} ({bundle.card.spec.name}, {len(bundle.card.legend)} classes)", markup=False)
     count = None
-    try:
-        facts = _map(bundle, scene, out, settings, confidence=confidence, overwrite=overwrite, console=console)
+    ending = {"kept": "no output is half written", "hint": "run the same command again"}
+    with stop_on_signals() as stop:
+        with bar(console, "mapping", stop, **ending) as on_progress:
+            facts = predict_scene(
+                bundle, scene, out, settings, confidence=confidence, overwrite=overwrite, on_progress=on_progress,
+                command=_command(sys.argv[1:]),
+            )  # fmt: skip
         if polygons is not None:
-            count = _trace(out, polygons, bundle, overwrite=overwrite, console=console)
-    except KeyboardInterrupt:
-        raise Interrupted("stopped by you; no output is half written", hint="run the same command again") from None
+            with bar(console, "polygons", stop, **ending) as on_progress:
+                count = polygonize(
+                    out, polygons, bundle.card.legend, PolygonSettings(), overwrite=overwrite, on_progress=on_progress
+                )
     _tell(facts, console)
     written = {"mask": out, "sure": confidence, "polygons": polygons and f"{polygons} ({count:,})"}
     print("\n".join(f"{what:<8} {path}" for what, path in written.items() if path))
@@ -105,69 +112,6 @@ def _settings(given: dict[str, Any], bands: str) -> "PredictSettings":
             f"`--{first['loc'][0]}` cannot be {first['input']!r}: {first['msg'].lower()}",
             hint="see `geosemi predict --help`",
         ) from None
-
-
-def _map(
-    bundle: "Bundle",
-    scene: Path,
-    out: Path,
-    settings: "PredictSettings",
-    *,
-    confidence: Path | None,
-    overwrite: bool,
-    console: "Console",
-) -> "PredictionFacts":
-    from geosemi.predict.predict import predict_scene
-
-    with _bar(console) as bar:
-        task = bar.add_task("mapping", total=None)
-        return predict_scene(
-            bundle,
-            scene,
-            out,
-            settings,
-            confidence=confidence,
-            overwrite=overwrite,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
-            command=_command(sys.argv[1:]),
-        )
-
-
-def _trace(out: Path, polygons: Path, bundle: "Bundle", *, overwrite: bool, console: "Console") -> int:
-    from geosemi.geo.polygons import PolygonSettings, polygonize
-
-    with _bar(console) as bar:
-        task = bar.add_task("polygons", total=None)
-        return polygonize(
-            out,
-            polygons,
-            bundle.card.legend,
-            PolygonSettings(),
-            overwrite=overwrite,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-
-
-def _bar(console: "Console") -> "Progress":
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
 
 
 def _command(words: Sequence[str]) -> str:

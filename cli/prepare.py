@@ -35,24 +35,17 @@ def prepare(
     interruption: it goes on where it stopped.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from geosemi.cli.bar import bar
     from geosemi.data.prepare import PrepareSettings
     from geosemi.data.prepare import prepare as run
-    from geosemi.errors import Interrupted
+    from geosemi.stop import stop_on_signals
 
     settings = PrepareSettings(tile=tile, bands=bands, split=split, seed=seed)
     console = Console(stderr=True, highlight=False)
-    columns = ("cutting tiles", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task("tiles", total=None)
-            prepared = run(
-                dataset, source, out, settings,
-                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-            )  # fmt: skip
-    except KeyboardInterrupt as error:
-        raise Interrupted("stopped; finished tiles are kept", hint="run the same command again to go on") from error
+    ending = {"kept": "finished tiles are kept", "hint": "run the same command again to go on"}
+    with stop_on_signals() as stop, bar(console, "cutting tiles", stop, **ending) as on_progress:
+        prepared = run(dataset, source, out, settings, on_progress=on_progress)
     for note in prepared.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     parts = ", ".join(f"{count:,} {part}" for part, count in prepared.counts.items() if count)

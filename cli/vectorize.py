@@ -27,22 +27,17 @@ def vectorize(
 ) -> None:
     """Turn a mask into polygons: exact, uncut, named, with true areas."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+    from geosemi.cli.bar import bar
     from geosemi.geo.polygons import PolygonSettings, polygonize
     from geosemi.geo.style import require_legend
+    from geosemi.stop import stop_on_signals
 
     classes = require_legend(mask, legend)
     console = Console(stderr=True)
-    columns = (TextColumn("polygons"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("rows", total=None)
+    ending = {"kept": "nothing is half written", "hint": "run the same command again"}
+    with stop_on_signals() as stop, bar(console, "polygons", stop, **ending) as on_progress:
         count = polygonize(
-            mask,
-            out,
-            classes,
-            PolygonSettings(min_area_m2=min_area),
-            overwrite=overwrite,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            mask, out, classes, PolygonSettings(min_area_m2=min_area), overwrite=overwrite, on_progress=on_progress
         )
     print(f"{out}: {count:,} polygons of {len(classes)} classes")

@@ -16,7 +16,7 @@ FILES = sorted([*PACKAGE.rglob("*.py"), *CLI.rglob("*.py")])
 
 # each room knows only the rooms of earlier lines; the rooms of one line know nothing of each other
 TIERS = (
-    ("errors", "legend", "yamlfile", "settings"),
+    ("errors", "legend", "yamlfile", "settings", "stop"),
     ("geo", "metrics"),
     ("data", "models", "purify"),
     ("methods",),
@@ -26,7 +26,7 @@ TIERS = (
 )
 RANK = {room: number for number, tier in enumerate(TIERS) for room in tier}
 FOUNDATION = frozenset(TIERS[0])  # plain values; these few files read each other
-NO_TORCH = ("errors", "legend", "yamlfile", "settings", "geo", "metrics", "plots", "cli")
+NO_TORCH = ("errors", "legend", "yamlfile", "settings", "stop", "geo", "metrics", "plots", "cli")
 MAX_LINES, MAX_BODY, MAX_NESTING = 300, 60, 4
 
 

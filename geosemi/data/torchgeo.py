@@ -93,7 +93,7 @@ class SceneDataset(GeoDataset):  # type: ignore[misc]
         sample: dict[str, Any] = {
             "image": torch.from_numpy(np.pad(pixels.image, ((0, 0), *pads)).astype(np.float32)),
             "valid": torch.from_numpy(np.pad(pixels.valid, pads)),
-            "bounds": query,
+            "bounds": _bounds(self, query),
         }
         if pixels.label is not None:
             sample["mask"] = torch.from_numpy(np.pad(pixels.label, pads, constant_values=NO_TRUTH).astype(np.int64))
@@ -108,6 +108,15 @@ class SceneDataset(GeoDataset):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind: every worker process opens its own."""
         return {k: v for k, v in self.__dict__.items() if k != "_layers"}
+
+
+def _bounds(dataset: GeoDataset, query: GeoQuery) -> Any:
+    """Return `bounds` as the installed TorchGeo collates them: slices up to 0.8, a float32 tensor since 0.9.
+
+    Nothing here georeferences by them: in float32 a northing of 5,808,000.15 m becomes 5,808,000.0.
+    """
+    to_tensor = getattr(dataset, "_slice_to_tensor", None)
+    return to_tensor(query) if to_tensor else query
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +187,7 @@ class ChipSampler(GeoSampler):  # type: ignore[misc]
     """
 
     def __init__(self, dataset: SceneDataset, region: Window, *, size: int, seed: int, length: int) -> None:
-        super().__init__(dataset)
+        # Without super(): up to 0.9 it keeps bounds and times unused here, since 0.10 it takes no dataset.
         self.grid = dataset.source.scene.grid
         self.region = region
         self.chip = size

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from geosemi.data.augment import Augment
 from geosemi.data.batch import Batch, Chips
 from geosemi.data.keyed import keyed_generator
-from geosemi.errors import GeosemiError, Interrupted, ResourceError
+from geosemi.errors import GeosemiError, ResourceError
 from geosemi.methods.base import Method, Progress
 from geosemi.metrics import Scores
 from geosemi.models.segmenter import Segmenter
+from geosemi.stop import StopFlag, stop_on_signals
 from geosemi.train.checkpoint import State, load_newest, save_checkpoint
 from geosemi.train.journal import Journal
 from geosemi.train.settings import TrainSettings
-from geosemi.train.stop import StopFlag, stop_on_signals
 from geosemi.train.watch import Watcher
 
 MAX_SKIPPED = 3
@@ -175,7 +175,7 @@ class _Run:
             if stopped or state.step % save_every == 0 or state.step == self.total:
                 self._save(state)
             if stopped and state.step < self.total:
-                raise Interrupted(
+                raise stop.error(
                     f"stopped after step {state.step} of {self.total}; the state is saved",
                     hint="run the same command with `--resume` to go on",
                 )

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -82,15 +83,16 @@ def test_without_any_run_the_way_out_is_shown(make_scene, place):
     assert "geosemi train" in done.exception.hint
 
 
-def test_ctrl_c_ends_in_two_lines_and_130_and_leaves_nothing(make_scene, place):
-    make_scene(height=3000, width=1500)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_two_lines_and_leaves_nothing(make_scene, place, number):
+    make_scene(height=9000, width=1500)
     command = [sys.executable, "-m", "geosemi", "predict", "scene.tif", "--out", "mask.tif", "--tile", "64"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
     assert "model" in process.stderr.readline()  # imports are over
-    time.sleep(1.0)
-    process.send_signal(2)
+    time.sleep(0.5)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + number, err
     assert out == ""
     assert "stopped by you" in err
     assert "Traceback" not in err

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from geosemi.train.stop import stop_on_signals
+from geosemi.stop import stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -19,6 +19,7 @@ def test_a_signal_raises_the_flag(number):
         os.kill(os.getpid(), number)
         assert stop
         assert stop.signal == number
+        assert stop.error("stopped", hint="go on").exit_code == 128 + number
     assert signal.getsignal(number) is before
 
 
@@ -45,7 +46,7 @@ def test_other_threads_are_left_alone():
 def test_a_second_signal_ends_the_process():
     code = (
         "import os, signal\n"
-        "from geosemi.train.stop import stop_on_signals\n"
+        "from geosemi.stop import stop_on_signals\n"
         "with stop_on_signals() as stop:\n"
         "    os.kill(os.getpid(), signal.SIGINT); print('flag', bool(stop), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT); print('not reached', flush=True)\n"

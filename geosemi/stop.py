@@ -1,4 +1,4 @@
-"""Ctrl-C ends a run cleanly: the step in hand is finished and saved; a second Ctrl-C ends it at once.
+"""Ctrl-C ends a command cleanly, at the next point where nothing is lost; a second Ctrl-C ends it at once.
 
 Python's own KeyboardInterrupt can be raised inside a rasterio callback, which swallows it; a flag cannot be swallowed.
 """
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from geosemi.errors import Interrupted
+
 
 class StopFlag:
     """Tells whether somebody asked to stop."""
@@ -18,6 +20,12 @@ class StopFlag:
 
     def __bool__(self) -> bool:
         return self.signal is not None
+
+    def error(self, message: str, *, hint: str) -> Interrupted:
+        """Return what to raise; the exit code is the shell's for this signal, 130 for Ctrl-C and 143 for SIGTERM."""
+        error = Interrupted(message, hint=hint)
+        error.exit_code = 128 + (self.signal or signal.SIGINT)
+        return error
 
 
 @contextmanager
