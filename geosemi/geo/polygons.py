@@ -8,16 +8,15 @@ import numpy.typing as npt
 import shapely
 from pydantic import BaseModel, ConfigDict, Field
 
-from geosemi.errors import GridMismatch, LegendError
 from geosemi.geo.commit import private_folder, publish, require_writable
-from geosemi.geo.corners import OUTSIDE, Bytes
+from geosemi.geo.formats import convert
 from geosemi.geo.grid import Grid
+from geosemi.geo.maskrows import open_confidence, open_mask
 from geosemi.geo.measure import Sizes, measurer
-from geosemi.geo.raster import RasterFile, open_raster
 from geosemi.geo.rings import Shapes
+from geosemi.geo.tally import TALLIES, Tally, mean_confidence
 from geosemi.geo.tracing import Tracer
 from geosemi.geo.vectors import Columns, PolygonLayer, require_format
-from geosemi.geo.window import Window
 from geosemi.legend import Legend
 
 _BATCH_CORNERS = 2**19  # polygons are written when they have so many corners (8 MB of coordinates) together
@@ -43,6 +42,7 @@ def polygonize(
     legend: Legend,
     settings: PolygonSettings,
     *,
+    confidence: Path | None = None,
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> int:
@@ -51,14 +51,15 @@ def polygonize(
     Polygons follow pixel edges exactly, with holes; they are valid and neither cut at band borders nor simplified.
     They come in the order of their last row, then their first pixel. Pixels of `legend.ignore`, of the file's nodata
     value or outside its internal mask yield none. Attributes: `class_id`, `class_name`, `area_m2`, `perim_m` (holes
-    included; see `geosemi.geo.measure`) and `n_px`.
+    included; see `geosemi.geo.measure`), `n_px` and, with a confidence raster, `conf` (its mean, 0 … 1).
 
     Args:
         mask: one-band raster whose values are class ids.
         out: .gpkg (layer `segments`, opens named and coloured in QGIS), .fgb, .geojson (longitude and latitude,
-            RFC 7946) or .parquet.
+            RFC 7946), .parquet (GeoParquet 1.1) or .shp.
         legend: the classes.
         settings: band height and smallest area.
+        confidence: raster on the mask's grid as `geosemi predict --confidence` writes it: 0 … 254 for 0 … 1, 255 none.
         overwrite: replace an existing file.
         on_progress: called with rows done and rows in all.
 
@@ -68,36 +69,41 @@ def polygonize(
     Raises:
         OutputError: the output exists, cannot be written, or its extension is unknown.
         LegendError: the mask holds a value that is no class, or is no mask at all.
-        GridMismatch: it is placed by ground control points only.
+        GridMismatch: it is placed by ground control points only, or the confidence lies elsewhere.
         SceneUnreadable, UnsafeInput, ResourceError: as `geosemi.geo.raster.open_raster`.
     """
-    with open_raster(mask) as file:
-        _require_mask(file)
-        require_format(out, file.grid)
-        require_writable(out, overwrite=overwrite, inputs=(mask,))
+    inputs = (mask,) if confidence is None else (mask, confidence)
+    with open_mask(mask, legend) as (grid, classes), open_confidence(confidence, grid, mask) as sureness:
+        require_format(out, grid, overwrite=overwrite)
+        require_writable(out, overwrite=overwrite, inputs=inputs)
         with private_folder(out) as folder:
-            batch = _Batch(PolygonLayer(folder / "polygons.gpkg", file.grid), file.grid, legend, settings.min_area_m2)
-            tracer = Tracer(file.grid.width)
-            for row in range(0, file.grid.height, settings.band_rows):
-                rows = min(settings.band_rows, file.grid.height - row)
-                for shapes in tracer.feed(_class_rows(file, Window(row, 0, rows, file.grid.width), legend)):
+            layer = PolygonLayer(folder / "polygons.gpkg", grid)
+            batch = _Batch(layer, grid, legend, settings.min_area_m2, has_confidence=sureness is not None)
+            tracer = Tracer(grid.width, None if sureness is None else Tally(grid.width))
+            for row in range(0, grid.height, settings.band_rows):
+                rows = min(settings.band_rows, grid.height - row)
+                for shapes in tracer.feed(classes(row, rows), sureness and sureness(row, rows)):
                     batch.add(shapes)
                 if on_progress is not None:
-                    on_progress(row + rows, file.grid.height)
+                    on_progress(row + rows, grid.height)
             batch.add(tracer.finish())
             batch.write()
-            publish({batch.layer.finish(out, legend, file.grid): out})
-            return batch.layer.count
+            layer.finish(out, legend)
+            publish(convert(layer, out, grid))
+            return layer.count
 
 
 class _Batch:
     """Polygons between the tracer and the file."""
 
-    def __init__(self, layer: PolygonLayer, grid: Grid, legend: Legend, min_area: float) -> None:
+    def __init__(
+        self, layer: PolygonLayer, grid: Grid, legend: Legend, min_area: float, *, has_confidence: bool
+    ) -> None:
         self.layer = layer
         self._grid = grid
         self._names = np.array(legend.names, dtype=object)
         self._min_area = min_area
+        self._has_confidence = has_confidence
         self._measure: Callable[[Shapes], Sizes] = measurer(grid)
         self._waiting: list[Shapes] = []
         self._corners = 0
@@ -112,7 +118,7 @@ class _Batch:
 
     def write(self) -> None:
         """Write what waits; the layer is made even if nothing does."""
-        shapes = Shapes.concatenate(self._waiting)
+        shapes = Shapes.concatenate(self._waiting, TALLIES if self._has_confidence else 0)
         self._waiting, self._corners = [], 0
         area, perimeter = self._measure(shapes)
         columns: Columns = {
@@ -122,6 +128,8 @@ class _Batch:
             "perim_m": perimeter,
             "n_px": shapes.n_px,
         }
+        if self._has_confidence:
+            columns["conf"] = mean_confidence(shapes.tallies, shapes.n_px)
         geometry = polygons_on_map(shapes, self._grid)
         if self._min_area > 0:
             large = area >= self._min_area
@@ -142,35 +150,3 @@ def polygons_on_map(shapes: Shapes, grid: Grid) -> npt.NDArray[np.object_]:
         shapely.GeometryType.POLYGON, points, (shapes.rings, shapes.polygons)
     )
     return polygons
-
-
-def _require_mask(file: RasterFile) -> None:
-    if file.count != 1 or file.dtype.kind not in "iu":
-        raise LegendError(
-            f"`{file.path}` has {file.count} band(s) of {file.dtype.name}, a mask has one band of whole numbers",
-            hint="give the mask that `geosemi predict` wrote, or pick its band with gdal_translate -b",
-        )
-    if file.has_gcps:  # polygons cannot carry control points: they would lie in pixel coordinates
-        raise GridMismatch(
-            f"`{file.path}` is placed by ground control points only, which polygons cannot be",
-            hint="warp it first: `gdalwarp -r near mask.tif warped.tif`",
-        )
-
-
-def _class_rows(file: RasterFile, window: Window, legend: Legend) -> Bytes:
-    """Read rows as class ids, (h, w) uint8, OUTSIDE where there is no class."""
-    pixels = file.read(window, 1)
-    empty = pixels == legend.ignore
-    if file.nodata is not None:
-        empty |= pixels == file.nodata
-    if file.has_internal_mask:
-        empty |= ~file.read_internal_mask(window)
-    strange = ~empty & ((pixels < 0) | (pixels >= len(legend)))
-    if strange.any():
-        raise LegendError(
-            f"`{file.path}` holds the value {pixels[strange][0]}, "
-            f"the legend `{legend.name}` the classes 0 … {len(legend) - 1}",
-            hint="give the legend of this mask with `--legend`",
-        )
-    rows: Bytes = np.where(empty, OUTSIDE, pixels).astype(np.uint8)
-    return rows

@@ -21,12 +21,14 @@ class Chains:
         lengths: segments of each chain.
         key: each chain's first segment in row-major order: `(row * (width + 1) + column) * 2 + component above it`.
         group: each chain's component.
+        tallies: (c, t) int64: sums along each chain that add up, over a component's boundary, to sums over its pixels.
     """
 
     table: Table
     lengths: Ints
     key: Ints
     group: Ints
+    tallies: Ints
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -37,22 +39,22 @@ class Chains:
         return int(self.group.max(initial=-1)) + 1
 
     @classmethod
-    def empty(cls) -> "Chains":
-        """Return no chains."""
+    def empty(cls, tallies: int = 0) -> "Chains":
+        """Return no chains, with so many tallies."""
         none = np.empty(0, dtype=np.int64)
-        return cls(np.empty((0, 4), dtype=np.int32), none, none, none)
+        return cls(np.empty((0, 4), dtype=np.int32), none, none, none, np.empty((0, tallies), dtype=np.int64))
 
     def plus(self, other: "Chains") -> "Chains":
         """Return these chains, then the others."""
         if not len(other):
             return self
-        pairs = ((getattr(self, f), getattr(other, f)) for f in ("table", "lengths", "key", "group"))
+        pairs = ((getattr(self, f), getattr(other, f)) for f in ("table", "lengths", "key", "group", "tallies"))
         return Chains(*(np.concatenate(p) for p in pairs))
 
-    def with_segments(self, table: Table, key: Ints) -> "Chains":
+    def with_segments(self, table: Table, key: Ints, tallies: Ints) -> "Chains":
         """Return these chains and every segment of a table as a chain of its own; its group has no meaning yet."""
         ones = np.ones(len(table), dtype=np.int64)
-        return self.plus(Chains(table, ones, key, ones))
+        return self.plus(Chains(table, ones, key, ones, tallies))
 
     def regrouped(self, group: Ints) -> "Chains":
         """Return the chains with other groups."""
@@ -62,16 +64,19 @@ class Chains:
         """Return some chains, in the order given."""
         starts = (np.cumsum(self.lengths) - self.lengths)[which]
         lengths = self.lengths[which]
-        return Chains(self.table[spans(starts, lengths)], lengths, self.key[which], self.group[which])
+        table = self.table[spans(starts, lengths)]
+        return Chains(table, lengths, self.key[which], self.group[which], self.tallies[which])
 
     def joined(self, order: Ints, lengths: Ints) -> "Chains":
         """Join chains in the order given, so many (`lengths`) to each new one; groups have no meaning yet."""
         parts = self.take(order)
         begins = np.cumsum(lengths) - lengths
         if not len(begins):
-            return Chains.empty()
+            return Chains.empty(self.tallies.shape[1])
         key = np.minimum.reduceat(parts.key, begins)
-        return Chains(parts.table, np.add.reduceat(parts.lengths, begins), key, np.zeros(len(begins), dtype=np.int64))
+        tallies = np.add.reduceat(parts.tallies, begins, axis=0)
+        sizes = np.add.reduceat(parts.lengths, begins)
+        return Chains(parts.table, sizes, key, np.zeros(len(begins), dtype=np.int64), tallies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Shapes:
         polygons: (p + 1,) where each polygon begins in `rings`; its first ring is the shell.
         value: (p,) uint8, the pixels' value.
         n_px: (p,) pixels.
+        tallies: (p, t) int64 sums over the pixels (see `tally.Tally`).
     """
 
     corners: npt.NDArray[np.int32]
@@ -91,13 +97,14 @@ class Shapes:
     polygons: Ints
     value: npt.NDArray[np.uint8]
     n_px: Ints
+    tallies: Ints
 
     def __len__(self) -> int:
         return len(self.value)
 
     @classmethod
-    def concatenate(cls, parts: Sequence["Shapes"]) -> "Shapes":
-        """Return the polygons of all parts in their order."""
+    def concatenate(cls, parts: Sequence["Shapes"], tallies: int = 0) -> "Shapes":
+        """Return the polygons of all parts, which have so many tallies, in their order."""
         zero = np.zeros(1, dtype=np.int64)
         return cls(
             corners=np.concatenate([np.empty((0, 2), dtype=np.int32), *(p.corners for p in parts)]),
@@ -105,6 +112,7 @@ class Shapes:
             polygons=np.append(zero, np.concatenate([zero[:0], *(np.diff(p.polygons) for p in parts)]).cumsum()),
             value=np.concatenate([np.empty(0, dtype=np.uint8), *(p.value for p in parts)]),
             n_px=np.concatenate([zero[:0], *(p.n_px for p in parts)]),
+            tallies=np.concatenate([np.empty((0, tallies), dtype=np.int64), *(p.tallies for p in parts)]),
         )
 
 
@@ -159,7 +167,7 @@ def places(table: Table, width: int) -> Ints:
 def assemble(rings: Chains, width: int) -> Shapes:
     """Make polygons of all rings of closed components, ordered by their last row, then their first pixel."""
     if not len(rings):
-        return Shapes.concatenate([])
+        return Shapes.concatenate([], rings.tallies.shape[1])
     rings = _untangled(rings, width)
     begins = np.cumsum(rings.lengths) - rings.lengths
     is_hole = rings.key & 1
@@ -180,6 +188,7 @@ def assemble(rings: Chains, width: int) -> Shapes:
         polygons=np.append(np.flatnonzero(is_hole[order] == 0), len(order)),
         value=(rings.table[begins[shells], INFO] >> VALUE_SHIFT).astype(np.uint8),
         n_px=np.add.reduceat(area[order], np.flatnonzero(is_hole[order] == 0)),
+        tallies=np.add.reduceat(rings.tallies[order], np.flatnonzero(is_hole[order] == 0), axis=0),
     )
 
 
@@ -231,7 +240,12 @@ def _untangled(rings: Chains, width: int) -> Chains:
     table = rings.table[segments]
     firsts = np.cumsum(lengths) - lengths
     key = np.minimum.reduceat(places(table, width), firsts)
-    split = Chains(table, lengths, key, rings.group[ring[segments[firsts]]])
+    owner = ring[segments[firsts]]
+    # what a ring carries goes with one of its parts: only the sum over a polygon's rings counts
+    heirs = np.unique(owner, return_index=True)[1]
+    tallies = np.zeros((len(owner), rings.tallies.shape[1]), dtype=np.int64)
+    tallies[heirs] = rings.tallies[owner[heirs]]
+    split = Chains(table, lengths, key, rings.group[owner], tallies)
     return rings.take(np.flatnonzero(~tangled)).plus(split)
 
 

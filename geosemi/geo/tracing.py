@@ -12,6 +12,9 @@ import numpy as np
 
 from geosemi.geo.corners import (
     OUTSIDE,
+    ROW,
+    START,
+    STOP,
     Bytes,
     Ints,
     Turns,
@@ -21,6 +24,7 @@ from geosemi.geo.corners import (
     vertical_edges,
 )
 from geosemi.geo.rings import Chains, Shapes, assemble, follow, places
+from geosemi.geo.tally import TALLIES, Tally
 
 __all__ = ["OUTSIDE", "Shapes", "Tracer"]
 _FEED_PIXELS = 2**20  # bands are traced in slices of about this size: temporary arrays stay in the processor's cache
@@ -36,23 +40,42 @@ class _Open:
 
 
 class Tracer:
-    """Follows the boundaries of a raster of `width` columns; feed it rows from top to bottom."""
+    """Follows the boundaries of a raster of `width` columns; feed it rows from top to bottom.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: columns.
+        tally: sums a second raster over each polygon.
+    """
+
+    def __init__(self, width: int, tally: Tally | None = None) -> None:
         none = np.empty(0, dtype=np.int64)
         self._width = width
         self._row = 0
         self._above = np.full(width + 2, OUTSIDE, dtype=np.uint8)
-        self._open = _Open(Chains.empty(), none, none)
-        self._rings = Chains.empty()  # complete rings of components that are still open
+        self._tally = tally
+        self._tallies = TALLIES if tally is not None else 0
+        self._open = _Open(Chains.empty(self._tallies), none, none)
+        self._rings = Chains.empty(self._tallies)  # complete rings of components that are still open
 
-    def feed(self, values: Bytes) -> list[Shapes]:
-        """Take the next rows, (h, width) uint8 with OUTSIDE where there is no class; return what they complete."""
+    def feed(self, values: Bytes, confidence: Bytes | None = None) -> list[Shapes]:
+        """Take the next rows, (h, width) uint8 with OUTSIDE where there is no class; return what they complete.
+
+        Args:
+            values: classes.
+            confidence: the rows of the raster to be summed; for a tracer with a tally.
+        """
         rows = max(1, _FEED_PIXELS // self._width)
-        return [self._feed(values[k : k + rows]) for k in range(0, len(values), rows)]
+        done = []
+        for k in range(0, len(values), rows):
+            if self._tally is not None and confidence is not None:
+                self._tally.feed(confidence[k : k + rows])
+            done.append(self._feed(values[k : k + rows]))
+        return done
 
     def finish(self) -> Shapes:
         """Return what the lower edge of the raster completes: everything that is left."""
+        if self._tally is not None:
+            self._tally.feed(np.zeros((1, self._width), dtype=np.uint8))
         return self._feed(np.full((1, self._width), OUTSIDE, dtype=np.uint8))
 
     def _feed(self, values: Bytes) -> Shapes:
@@ -61,7 +84,10 @@ class Tracer:
         block[1:, 1:-1] = values
         turns = find_turns(block)
         table, segment_of = horizontal_segments(turns, self._row)
-        nodes = self._open.chains.with_segments(table, places(table, self._width))
+        tallies = np.empty((len(table), 0), dtype=np.int64)
+        if self._tally is not None:
+            tallies = self._tally.along(table[:, ROW] - self._row, table[:, START], table[:, STOP])
+        nodes = self._open.chains.with_segments(table, places(table, self._width), tallies)
         east, west = self._uprights(turns, segment_of + len(self._open.chains))
         after = np.full(len(nodes), -1, dtype=np.int64)
         after[east.upper] = east.lower  # component to the east: walked down

@@ -15,6 +15,7 @@ from affine import Affine
 
 from geosemi.errors import OutputError
 from geosemi.geo.polygons import PolygonSettings, polygonize
+from geosemi.geo.vectors import limits_of
 from geosemi.legend import ClassDef, Legend
 
 LEGEND = Legend((ClassDef(0, "wood", "#106010"), ClassDef(1, 'lake "A" <& sea>', "#2040d0")), name="two & more")
@@ -67,13 +68,44 @@ def test_fields_are_short_and_typed(tmp_path: Path) -> None:
     assert info["geometry_type"] == "Polygon"
 
 
-@pytest.mark.parametrize("name", ["out.gpkg", "out.fgb", "out.geojson"])
+@pytest.mark.parametrize("name", ["out.gpkg", "out.fgb", "out.geojson", "out.shp"])
 def test_two_runs_give_the_same_bytes(tmp_path: Path, name: str) -> None:
     for k in "ab":
         (tmp_path / k).mkdir()
-    first, second = (vectorized(tmp_path / k, name, **UTM).read_bytes() for k in "ab")
+        vectorized(tmp_path / k, name, **UTM)
+    first, second = ({p.name: p.read_bytes() for p in (tmp_path / k).iterdir()} for k in "ab")
     assert first == second
-    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["mask.tif", name]
+    parts = {f"out{s}" for s in (".shx", ".dbf", ".prj", ".cpg", ".qix")} if name == "out.shp" else set()
+    assert set(first) == {"mask.tif", name} | parts
+
+
+def test_a_shapefile_keeps_names_and_crs(tmp_path: Path) -> None:
+    package = read(vectorized(tmp_path, "out.gpkg", **UTM))
+    layer = read(vectorized(tmp_path, "out.shp", **UTM))
+    assert list(layer.columns) == list(package.columns)
+    assert layer.crs.to_epsg() == 32633
+    assert layer.class_name.tolist() == package.class_name.tolist()
+    assert layer.geometry.geom_equals(package.geometry).all()
+    assert "2 GB" in (limits_of(tmp_path / "out.shp") or "")
+    assert limits_of(tmp_path / "out.gpkg") is None
+
+
+def test_a_side_file_of_a_shapefile_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    (tmp_path / "out.dbf").write_bytes(b"a table of its own")
+    with pytest.raises(OutputError, match=r"out.dbf` exists") as caught:
+        vectorized(tmp_path, "out.shp", **UTM)
+    assert "--overwrite" in caught.value.hint
+    assert (tmp_path / "out.dbf").read_bytes() == b"a table of its own"
+    polygonize(tmp_path / "mask.tif", tmp_path / "out.shp", LEGEND, PolygonSettings(), overwrite=True)
+    assert len(read(tmp_path / "out.shp")) == 3
+
+
+def test_polygons_across_the_date_line_are_split_in_geojson(tmp_path: Path) -> None:
+    grid = {"crs": "EPSG:4326", "transform": Affine(0.001, 0, 179.998, 0, -0.001, 52.0)}
+    content = json.loads(vectorized(tmp_path, "out.geojson", **grid).read_text())
+    geometries = [shapely.geometry.shape(f["geometry"]) for f in content["features"]]
+    assert all(g.bounds[0] >= -180 and g.bounds[2] <= 180 for g in geometries)
+    assert sum(g.area for g in geometries) == pytest.approx(11 * 1e-6)
 
 
 def test_flatgeobuf_holds_the_same_features(tmp_path: Path) -> None:
@@ -125,11 +157,11 @@ def test_a_local_crs_is_kept(tmp_path: Path) -> None:
     assert ".gpkg" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["out.shp", "out", "out.tif"])
+@pytest.mark.parametrize("name", ["out.dxf", "out", "out.tif"])
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError, match="no known extension") as caught:
         vectorized(tmp_path, name, **UTM)
-    assert all(k in caught.value.hint for k in (".gpkg", ".fgb", ".geojson", ".parquet"))
+    assert all(k in caught.value.hint for k in (".gpkg", ".fgb", ".geojson", ".parquet", ".shp"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is installed")
@@ -140,10 +172,29 @@ def test_geoparquet_without_pyarrow_says_what_to_install(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="needs pyarrow, an optional library")
-def test_geoparquet_holds_the_same_features(tmp_path: Path) -> None:
+def test_geoparquet_1_1_holds_the_same_features(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
     layer = geopandas.read_parquet(vectorized(tmp_path, "out.parquet", **UTM))
     assert layer.crs.to_epsg() == 32633
     assert sorted(layer.n_px) == [1, 2, 8]
+    assert layer.is_valid.all()
+    geo = json.loads(parquet.read_schema(tmp_path / "out.parquet").metadata[b"geo"])
+    assert geo["version"] == "1.1.0"
+    assert geo["columns"]["geometry"]["encoding"] == "WKB"
+    assert geo["columns"]["geometry"]["bbox"] == [400_000, 5_799_970, 400_040, 5_800_000]
+    inside = geopandas.read_parquet(tmp_path / "out.parquet", bbox=(400_011, 5_799_981, 400_019, 5_799_989))
+    assert sorted(inside.n_px) == [1, 8]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="needs pyarrow, an optional library")
+def test_geoparquet_without_polygons_or_crs(tmp_path: Path) -> None:
+    layer = geopandas.read_parquet(vectorized(tmp_path, "out.parquet", None, Affine.identity()))
+    assert layer.crs is None
+    with rasterio.open(tmp_path / "mask.tif", "r+") as d:
+        d.write(np.full_like(MASK, 255), 1)
+    polygonize(tmp_path / "mask.tif", tmp_path / "none.parquet", LEGEND, PolygonSettings())
+    assert len(geopandas.read_parquet(tmp_path / "none.parquet")) == 0
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
