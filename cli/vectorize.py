@@ -29,7 +29,12 @@ def vectorize(
         typer.Option(help="What `geosemi predict --confidence` wrote: its mean becomes the field `conf`, 0 … 1."),
     ] = None,
     min_area: Annotated[
-        float, typer.Option(min=0, metavar="M2", help="Leave out polygons smaller than this, in m²; 0 keeps all.")
+        float,
+        typer.Option(
+            min=0,
+            metavar="M2",
+            help="Merge polygons smaller than this, in m², into the neighbour they share most edge with; 0 keeps all.",
+        ),
     ] = 0.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:

@@ -28,6 +28,12 @@ def measure(shapes: Shapes, grid: Grid) -> Sizes:
     return measurer(grid)(shapes)
 
 
+def pixel_area(grid: Grid) -> float | None:
+    """Return the area (m²) that every pixel has, or None where it depends on the pixel's place."""
+    measures = measurer(grid)
+    return measures.pixel if isinstance(measures, _Plane) else None
+
+
 def measurer(grid: Grid) -> Callable[[Shapes], Sizes]:
     """Choose once, for a whole raster, how its polygons are measured."""
     if grid.crs is None:
@@ -58,11 +64,23 @@ class _Plane:
     grid: Grid
     factor: float
 
+    @property
+    def pixel(self) -> float:
+        """Area of a pixel, m²."""
+        return float(abs(self.grid.transform.determinant) * self.factor**2)
+
     def __call__(self, shapes: Shapes) -> Sizes:
-        across, along = self.grid.pixel_size
-        edges = np.abs(np.diff(shapes.corners, axis=0)).astype(np.float64) * (across, along)
-        pixel = abs(self.grid.transform.determinant) * self.factor**2
-        return shapes.n_px * pixel, _per_polygon(shapes, edges.sum(axis=1)) * self.factor
+        t = self.grid.transform
+        if shapes.on_lattice:
+            across, along = self.grid.pixel_size
+            edges = np.abs(np.diff(shapes.corners, axis=0)).astype(np.float64) * (across, along)
+            return shapes.n_px * self.pixel, _per_polygon(shapes, edges.sum(axis=1)) * self.factor
+        col, row = shapes.corners.T
+        step, rise = np.diff(col), np.diff(row)
+        pixels = np.abs(_per_polygon(shapes, (row[1:] + row[:-1]) / 2 * step))
+        lengths = np.hypot(t.a * step + t.b * rise, t.d * step + t.e * rise)
+        area: Floats = pixels * self.pixel
+        return area, _per_polygon(shapes, lengths) * self.factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +113,10 @@ class _Graticule:
         # longitude is linear in x; asked of the map it would jump at 180°
         near, far = ((self.grid.width - 1) / 2, (self.grid.width + 1) / 2)
         lons, _ = _ground(self.grid, self.to_degrees, np.array([near, far]), np.full(2, self.grid.height / 2))
-        every_row = np.arange(self.grid.height + 1, dtype=np.float64)
-        _, lats = _ground(self.grid, self.to_degrees, np.full_like(every_row, self.grid.width / 2), every_row)
+        rows, number = np.unique(row, return_inverse=True)
+        _, lats = _ground(self.grid, self.to_degrees, np.full_like(rows, self.grid.width / 2), rows)
         turn = (lons[1] - lons[0] + 180) % 360 - 180
-        return np.radians(col * turn), np.radians(lats[corners[:, 1].astype(np.int64)])
+        return np.radians(col * turn), np.radians(lats[number])
 
     def _below(self, lat: Floats) -> Floats:
         """Return the area between the equator and a latitude, m² a radian of longitude."""

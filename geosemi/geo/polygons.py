@@ -1,6 +1,6 @@
 """From a mask file to a vector layer: streamed, exact, uncut, styled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,13 @@ import shapely
 from pydantic import BaseModel, ConfigDict, Field
 
 from geosemi.geo.commit import private_folder, publish, require_writable
+from geosemi.geo.corners import Bytes
 from geosemi.geo.formats import convert
 from geosemi.geo.grid import Grid
-from geosemi.geo.maskrows import open_confidence, open_mask
+from geosemi.geo.maskrows import ReadRows, open_confidence, open_mask
 from geosemi.geo.measure import Sizes, measurer
 from geosemi.geo.rings import Shapes
+from geosemi.geo.slivers import Slivers, run_sizes
 from geosemi.geo.tally import TALLIES, Tally, mean_confidence
 from geosemi.geo.tracing import Tracer
 from geosemi.geo.vectors import Columns, PolygonLayer, require_format
@@ -27,7 +29,8 @@ class PolygonSettings(BaseModel):
 
     Attributes:
         band_rows: rows read at a time. The result does not depend on it; memory and speed do.
-        min_area_m2: smaller polygons are left out (their place stays empty); 0 keeps all.
+        min_area_m2: smaller polygons give their place to the neighbour they share the longest edge with, the smallest
+            first (see `geosemi.geo.slivers`); those that touch nothing but nodata stay. 0 keeps all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,14 +81,13 @@ def polygonize(
         require_writable(out, overwrite=overwrite, inputs=inputs)
         with private_folder(out) as folder:
             layer = PolygonLayer(folder / "polygons.gpkg", grid)
-            batch = _Batch(layer, grid, legend, settings.min_area_m2, has_confidence=sureness is not None)
+            batch = _Batch(layer, grid, legend, has_confidence=sureness is not None)
             tracer = Tracer(grid.width, None if sureness is None else Tally(grid.width))
-            for row in range(0, grid.height, settings.band_rows):
-                rows = min(settings.band_rows, grid.height - row)
-                for shapes in tracer.feed(classes(row, rows), sureness and sureness(row, rows)):
+            done = 0
+            for values in _bands(classes, grid, settings, on_progress):
+                for shapes in tracer.feed(values, sureness and sureness(done, len(values))):
                     batch.add(shapes)
-                if on_progress is not None:
-                    on_progress(row + rows, grid.height)
+                done += len(values)
             batch.add(tracer.finish())
             batch.write()
             layer.finish(out, legend)
@@ -93,16 +95,29 @@ def polygonize(
             return layer.count
 
 
+def _bands(
+    classes: ReadRows, grid: Grid, settings: PolygonSettings, on_progress: Callable[[int, int], None] | None
+) -> Iterator[Bytes]:
+    """Yield the rows of a mask in bands, small patches given away if so wished."""
+    slivers = None
+    if settings.min_area_m2 > 0:
+        slivers = Slivers(grid.width, run_sizes(grid, settings.min_area_m2))
+    for row in range(0, grid.height, settings.band_rows):
+        values = classes(row, min(settings.band_rows, grid.height - row))
+        yield from [values] if slivers is None else slivers.feed(values)
+        if on_progress is not None:
+            on_progress(row + len(values), grid.height)
+    if slivers is not None and len(rest := slivers.finish()):
+        yield rest
+
+
 class _Batch:
     """Polygons between the tracer and the file."""
 
-    def __init__(
-        self, layer: PolygonLayer, grid: Grid, legend: Legend, min_area: float, *, has_confidence: bool
-    ) -> None:
+    def __init__(self, layer: PolygonLayer, grid: Grid, legend: Legend, *, has_confidence: bool) -> None:
         self.layer = layer
         self._grid = grid
         self._names = np.array(legend.names, dtype=object)
-        self._min_area = min_area
         self._has_confidence = has_confidence
         self._measure: Callable[[Shapes], Sizes] = measurer(grid)
         self._waiting: list[Shapes] = []
@@ -131,9 +146,6 @@ class _Batch:
         if self._has_confidence:
             columns["conf"] = mean_confidence(shapes.tallies, shapes.n_px)
         geometry = polygons_on_map(shapes, self._grid)
-        if self._min_area > 0:
-            large = area >= self._min_area
-            geometry, columns = geometry[large], {name: values[large] for name, values in columns.items()}
         self.layer.append(shapely.to_wkb(geometry), columns)
 
 

@@ -84,7 +84,8 @@ class Shapes:
     """Polygons on the pixel lattice.
 
     Attributes:
-        corners: (n, 2) int32 column and row; rings are closed, shells counter-clockwise as displayed, holes clockwise.
+        corners: (n, 2) column and row, int32, or float64 once they may lie off the lattice or edges run askew; rings
+            are closed, shells counter-clockwise as displayed, holes clockwise.
         rings: (r + 1,) where each ring begins in `corners`.
         polygons: (p + 1,) where each polygon begins in `rings`; its first ring is the shell.
         value: (p,) uint8, the pixels' value.
@@ -92,7 +93,7 @@ class Shapes:
         tallies: (p, t) int64 sums over the pixels (see `tally.Tally`).
     """
 
-    corners: npt.NDArray[np.int32]
+    corners: npt.NDArray[np.int32] | npt.NDArray[np.float64]
     rings: Ints
     polygons: Ints
     value: npt.NDArray[np.uint8]
@@ -101,6 +102,11 @@ class Shapes:
 
     def __len__(self) -> int:
         return len(self.value)
+
+    @property
+    def on_lattice(self) -> bool:
+        """Whether edges follow pixel edges, so that `n_px` tells the area."""
+        return self.corners.dtype.kind == "i"
 
     @classmethod
     def concatenate(cls, parts: Sequence["Shapes"], tallies: int = 0) -> "Shapes":

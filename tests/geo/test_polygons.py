@@ -166,14 +166,6 @@ def test_area_and_count_agree_with_the_pixels_of_each_class(tmp_path: Path) -> N
         assert layer[layer.class_id == k].area_m2.sum() == pytest.approx((mask == k).sum() * 0.25)
 
 
-def test_small_polygons_are_left_out(tmp_path: Path) -> None:
-    path = write_mask(tmp_path / "mask.tif", patches(7))
-    everything = polygonize(path, tmp_path / "all.gpkg", LEGEND, PolygonSettings())
-    some = polygonize(path, tmp_path / "some.gpkg", LEGEND, PolygonSettings(min_area_m2=1.0))
-    layer = geopandas.read_file(tmp_path / "all.gpkg", layer="segments")
-    assert 0 < some == (layer.area_m2 >= 1.0).sum() < everything
-
-
 def test_ignore_nodata_and_the_internal_mask_make_no_polygon(tmp_path: Path) -> None:
     mask = np.zeros((4, 6), dtype=np.uint8)
     mask[:, 4:] = 2

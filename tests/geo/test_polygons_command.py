@@ -47,7 +47,7 @@ def test_the_classes_come_from_the_mask(folder: Path) -> None:
 def test_or_from_a_legend(folder: Path) -> None:
     result = geosemi(folder, "bare.tif", "--out", "map.fgb", "--legend", "legend.yaml", "--min-area", "501")
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "map.fgb: 0 polygons of 2 classes\n"
+    assert result.stdout == "map.fgb: 1 polygons of 2 classes\n"
 
 
 @pytest.mark.parametrize(
