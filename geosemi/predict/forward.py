@@ -1,18 +1,19 @@
-"""One forward pass: tiles of raw pixels in, probabilities out, on one device, always in the same shape."""
+"""One forward pass: tiles of raw pixels in, logits out, on one device, always in the same shape."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from geosemi.errors import ConfigError, ResourceError
 from geosemi.geo.scene import Tile
-from geosemi.models.bundle import Bundle
+from geosemi.models.bundle import Bundle, Card
+from geosemi.predict.batching import Staging, batch_that_fits, lacks_memory
+from geosemi.predict.engines import in_torch, resting
 from geosemi.predict.malloc import keep_freed_memory
-
-_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+from geosemi.predict.tta import VIEWS, Network, averaged
 
 
 def choose_device(name: str) -> torch.device:
@@ -36,58 +37,106 @@ def choose_device(name: str) -> torch.device:
 
 
 class Forward:
-    """A network that is ready to answer. Make it with `ready`."""
+    """A network that is ready to answer. Make it with `ready`.
 
-    def __init__(self, bundle: Bundle, device: torch.device, *, batch: int, tile: int, precision: str) -> None:
-        self.device = device
+    Args:
+        network: from normalised images to logits, on `device`.
+        card: of the bundle; its mean and std normalise.
+        device: where the answers lie.
+        tile: S, side of the tiles that the network sees.
+        batch: how many it sees at once.
+
+    Attributes:
+        batch: how many it sees at once now; falls when the device's memory runs out.
+        device: where the answers lie.
+        notes: what a person should know, one sentence each.
+    """
+
+    def __init__(self, network: Network, card: Card, *, device: torch.device, tile: int, batch: int) -> None:
         self.batch = batch
-        self._model = bundle.model
-        self._tile = tile
-        self._half = _HALF.get(precision)
+        self.device = device
+        self.notes: list[str] = []
+        self._network, self._tile = network, tile
+        self._stage = Staging(device, tile)
         self._mean, self._std = (
-            torch.tensor(v, dtype=torch.float32, device=device)[:, None, None]
-            for v in (bundle.card.mean, bundle.card.std)
+            torch.tensor(v, dtype=torch.float32, device=device)[:, None, None] for v in (card.mean, card.std)
         )
 
     @torch.inference_mode()
     def __call__(self, tiles: Sequence[Tile]) -> Tensor:
-        """Return probabilities (n, K, S, S) float32 of up to `batch` tiles, each padded to S × S.
+        """Return logits (n, K, S, S) float32 of n ≥ 1 tiles, each padded to S × S.
 
-        The network always sees `batch` tiles of the trained size, so that the last batch of a scene takes the same
-        path through the libraries as all others.
+        The network always sees `batch` tiles, so that the last batch of a scene takes the same path through the
+        libraries as all others. If memory runs out, `batch` is halved, for this and all later calls.
 
         Raises:
-            ResourceError: the device has too little memory.
+            ResourceError: the device has too little memory for a single tile.
         """
-        padded = [tile.padded(self._tile, self._tile).image for tile in tiles]
-        images = np.stack(padded + [padded[-1]] * (self.batch - len(tiles)))
-        if images.dtype != np.uint8:  # bytes travel to a GPU as they are; torch knows few of the other kinds
-            images = images.astype(np.float32)
-        try:
-            raw = torch.from_numpy(images).to(self.device)
-            image = raw.float().sub_(self._mean).div_(self._std)
-            with torch.autocast(self.device.type, self._half) if self._half else nullcontext():
-                logits: Tensor = self._model(image)
-            return logits[: len(tiles)].float().softmax(dim=1)
-        except torch.OutOfMemoryError as error:
+        answers: list[Tensor] = []
+        done = 0
+        while done < len(tiles):
+            group = tiles[done : done + self.batch]
+            try:
+                answers.append(self._answer(group))
+            except RuntimeError as error:
+                if not lacks_memory(error):
+                    raise
+                self._halve(error)
+            else:
+                done += len(group)
+        return answers[0] if len(answers) == 1 else torch.cat(answers)
+
+    def _answer(self, tiles: Sequence[Tile]) -> Tensor:
+        raw = self._stage(tiles, self.batch)
+        # a copy first: subtracting from bytes at once takes twice as long
+        image = raw.to(torch.float32, copy=True).sub_(self._mean).div_(self._std)
+        # planes of their own: whoever stitches goes through them class by class (1 of 25 ms for a small network)
+        return self._network(image)[: len(tiles)].contiguous()
+
+    def _halve(self, error: RuntimeError) -> None:
+        if self.batch == 1:
             raise ResourceError(
-                f"the device `{self.device}` has too little memory for {self.batch} windows of {self._tile} pixels",
-                hint="choose a smaller `--batch`, then a smaller `--tile`",
+                f"the device `{self.device}` has too little memory for a window of {self._tile} pixels",
+                hint="choose a smaller `--tile`, or `--device cpu`",
             ) from error
+        self.notes.append(f"out of memory at batch {self.batch}; went on with {self.batch // 2}")
+        self.batch //= 2
 
 
 @contextmanager
-def ready(bundle: Bundle, device: torch.device, *, batch: int | None, tile: int, precision: str) -> Iterator[Forward]:
-    """Put a bundle's network on a device, in evaluation mode; afterwards it is where and how it was."""
-    model = bundle.model
-    home = next((p.device for p in model.parameters()), torch.device("cpu"))
-    training = [(module, module.training) for module in model.modules()]
+def ready(
+    bundle: Bundle,
+    device: torch.device,
+    *,
+    batch: int | None,
+    tile: int,
+    precision: str,
+    engine: str = "torch",
+    tta: str = "none",
+) -> Iterator[Forward]:
+    """Make a bundle's network ready on a device; afterwards it is where and how it was.
+
+    Args:
+        bundle: the model.
+        device: where to run it.
+        batch: tiles at once; None takes what fits. A CPU takes one at a time whatever is asked for: matrix products
+            round by their size there (a vision transformer's logits differed by 3e-7 between batches of 1 and 2), and
+            the outputs are to have the same bytes for every batch.
+        tile: S, side of the tiles.
+        precision: `fp32`, `bf16` or `fp16`.
+        engine: one of `geosemi.predict.engines.ENGINES`.
+        tta: one of `geosemi.predict.tta.VIEWS`.
+
+    Raises:
+        ConfigError: the engine cannot run here.
+        ResourceError: the device has too little memory for a single tile.
+    """
     if device.type == "cpu":
         keep_freed_memory()
-    try:
-        model.to(device).eval()
-        yield Forward(bundle, device, batch=batch or (1 if device.type == "cpu" else 8), tile=tile, precision=precision)
-    finally:
-        model.to(home)
-        for module, mode in training:
-            module.training = mode
+    with resting(bundle.model, device):
+        network = in_torch(bundle, device, precision, compiled=engine == "compile")
+        network = averaged(network, VIEWS[tta])
+        if batch is None or device.type == "cpu":
+            blank = torch.zeros(1, len(bundle.card.bands), tile, tile, device=device)
+            batch = batch_that_fits(device, torch.inference_mode()(partial(network, blank)))
+        yield Forward(network, bundle.card, device=device, tile=tile, batch=batch)

@@ -54,7 +54,7 @@ def map_rows(scene: Scene, forward: Forward, cut: Cut, on_progress: OnProgress |
     )  # fmt: skip
     tiles = ahead(tiles_of(scene, tile=cut.tile, overlap=cut.overlap, black=cut.black), depth=2 * forward.batch)
     for seen, group in _grouped(tiles, forward.batch):
-        for tile, probability in zip(group, forward(group) if group else (), strict=True):
+        for tile, probability in zip(group, forward(group).softmax(dim=1) if group else (), strict=True):
             yield from blend.close(tile.window.row)
             inside = probability[:, : tile.window.height, : tile.window.width]
             blend.add(tile.window, inside, torch.from_numpy(tile.valid).to(forward.device))
