@@ -3,13 +3,12 @@
 GDAL chooses a driver by content: a text file named `scene.tif` that holds VRT or WMS XML reads other files and the
 network, and a genuine GeoTIFF can name a URL as its overviews. Therefore: regular files only, the driver is forced by
 the file's magic bytes, side files are ignored, overviews are never used, block sizes and band counts are checked before
-the first read, and warnings that GDAL only logs (a damaged JPEG tile reads as wrong pixels) become errors.
+the first read, and warnings that GDAL only logs (a damaged JPEG tile reads as wrong pixels) become errors. A URL opens
+only where it comes as a `Remote`, which is made from what the user typed, and then GDAL may fetch that URL alone.
 """
 
-import itertools
 import logging
 import os
-import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,30 +19,29 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio._err import CPLE_BaseError  # some metadata getters raise it bare; rasterio.errors does not name it
-from rasterio.enums import ColorInterp, Interleaving, MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 
-from geosemi.errors import ResourceError, SceneUnreadable, UnsafeInput
+from geosemi.errors import SceneUnreadable
+from geosemi.geo.gate import Blocks, driver_of, is_planar, look_at_blocks, require_sane
 from geosemi.geo.grid import Grid
+from geosemi.geo.remote import Remote
 from geosemi.geo.window import Window
 
-_MAGIC = {
-    b"II*\0": "GTiff",
-    b"MM\0*": "GTiff",
-    b"II+\0": "GTiff",
-    b"MM\0+": "GTiff",
-    b"\x89PNG": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-}
 _SAFE: dict[str, Any] = {
     "GDAL_PAM_ENABLED": "NO",  # no .aux.xml is read, and none is written beside an input
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no .ovr, .msk, .tfw beside the file
     "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",  # a net under the rest: no URL opens
     # bytes, not MB: rasterio hands the number to GDALSetCacheMax; reading is sequential, more only adds memory
-    "GDAL_CACHEMAX": 64 * 2**20,
+    "GDAL_CACHEMAX": 32 * 2**20,
 }
-MAX_BANDS = 1024
-MAX_BLOCK_BYTES = 512 * 2**20
+_NETWORK: dict[str, Any] = {
+    "GDAL_HTTP_MAX_RETRY": 3,
+    "GDAL_HTTP_RETRY_DELAY": 1,
+    "GDAL_HTTP_CONNECTTIMEOUT": 20,
+    "GDAL_HTTP_LOW_SPEED_TIME": 60,  # a server that sends nothing for a minute has gone
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
+}
 _DAMAGE = (
     "JPEGLib",
     "LZWDecode",
@@ -55,14 +53,16 @@ _DAMAGE = (
     "TIFFFillStrip",
     "TIFFReadEncoded",
 )
+_CODEC = "convert it where it was made: `gdal_translate -co COMPRESS=DEFLATE in.tif out.tif`"
 
 
 class RasterFile:
     """An open raster: grid, bands and window reads, with every failure named after the file. One per thread."""
 
-    def __init__(self, path: Path, dataset: Any, log: "_DamageLog") -> None:
+    def __init__(self, path: Path | Remote, dataset: Any, log: "_DamageLog", blocks: Blocks | None = None) -> None:
         self.path = path
         self.dataset = dataset
+        self.blocks = blocks
         self._log = log
         gcps, _ = dataset.gcps
         self.has_gcps = bool(gcps)
@@ -81,7 +81,12 @@ class RasterFile:
     @property
     def nodata(self) -> float | None:
         """The declared nodata value of the first band."""
-        return None if self.dataset.nodata is None else float(self.dataset.nodata)
+        return self.nodatas[0]
+
+    @property
+    def nodatas(self) -> tuple[float | None, ...]:
+        """The declared nodata value of each band."""
+        return tuple(None if value is None else float(value) for value in self.dataset.nodatavals)
 
     @property
     def alpha(self) -> int | None:
@@ -105,6 +110,38 @@ class RasterFile:
         """Metadata of the whole file."""
         return dict(self.dataset.tags())
 
+    @property
+    def block_shape(self) -> tuple[int, int]:
+        """(height, width) of the blocks that are decoded at once."""
+        height, width = self.dataset.block_shapes[0]
+        return int(height), int(width)
+
+    @property
+    def palette(self) -> npt.NDArray[np.uint8] | None:
+        """Colours (256, 4) of the first band's values, as red, green, blue, alpha; None where it has no palette."""
+        if self.dataset.colorinterp[0] != ColorInterp.palette or self.dtype != np.uint8:
+            return None
+        colours = np.zeros((256, 4), dtype=np.uint8)
+        for value, colour in self.dataset.colormap(1).items():
+            colours[value] = colour
+        return colours
+
+    @property
+    def samples(self) -> str:
+        """What is unusual about the numbers: `CMYK`, `CIELAB`, `min-is-white`, `1-bit`, …; mostly empty."""
+        whole = self.dataset.tags(ns="IMAGE_STRUCTURE")
+        if whole.get("SOURCE_COLOR_SPACE") in ("CMYK", "CIELAB"):
+            return str(whole["SOURCE_COLOR_SPACE"])
+        if whole.get("MINISWHITE") == "YES":
+            return "min-is-white"
+        bits = self.dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", "8")
+        return f"{bits}-bit" if bits.isdigit() and int(bits) < 8 else ""
+
+    @property
+    def images(self) -> int:
+        """How many images the file holds; the first is the one that is read."""
+        return max(1, len(self.dataset.subdatasets))
+
     def read(self, window: Window, bands: Sequence[int] | int) -> npt.NDArray[Any]:
         """Read pixels 1:1. `bands` are 1-based; returns (C, h, w), or (h, w) for one int.
 
@@ -122,6 +159,30 @@ class RasterFile:
         where = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         return self._checked(window, lambda: self.dataset.read_masks(1, window=where)) > 0
 
+    def written(self, window: Window, bands: Sequence[int]) -> npt.NDArray[np.bool_] | None:
+        """Tell where blocks of one of the bands were ever written, (h, w); None means everywhere.
+
+        GDAL gives zeros for blocks that are not there, as an interrupted program leaves them.
+        """
+        if self.blocks is None or self.blocks.all_there:
+            return None
+        high, wide = self.block_shape
+        top, left = window.row // high, window.col // wide
+        rows, cols = -(-window.stop_row // high) - top, -(-window.stop_col // wide) - left
+        there = np.array([[self._is_written(top + r, left + c, bands) for c in range(cols)] for r in range(rows)])
+        if there.all():
+            return None
+        inside = there.repeat(high, axis=0).repeat(wide, axis=1)
+        return inside[
+            window.row - top * high : window.stop_row - top * high,
+            window.col - left * wide : window.stop_col - left * wide,
+        ]
+
+    def _is_written(self, row: int, col: int, bands: Sequence[int]) -> bool:
+        stored = bands if is_planar(self.dataset) else (1,)
+        tag = f"BLOCK_OFFSET_{col}_{row}"
+        return any(self.dataset.get_tag_item(tag, "TIFF", bidx=band) for band in stored)
+
     def _checked(self, window: Window, read: Any) -> npt.NDArray[Any]:
         self._log.records.clear()
         try:
@@ -134,9 +195,10 @@ class RasterFile:
 
     def _damaged(self, window: Window, cause: str) -> SceneUnreadable:
         where = f"rows {window.row}–{window.stop_row - 1}, columns {window.col}–{window.stop_col - 1}"
+        again = "copy the file again; it is damaged"
         return SceneUnreadable(
             f"`{self.path}` cannot be decoded at {where} ({_printable(cause)})",
-            hint="copy the file again; it is damaged",
+            hint=f"{again}, or the connection broke" if isinstance(self.path, Remote) else again,
         )
 
 
@@ -155,32 +217,31 @@ class _DamageLog(logging.Handler):
 
 
 @contextmanager
-def open_raster(path: Path | str) -> Iterator[RasterFile]:
-    """Open a GeoTIFF, PNG or JPEG for reading in this thread.
+def open_raster(path: Path | Remote | str) -> Iterator[RasterFile]:
+    """Open a GeoTIFF, PNG or JPEG for reading in this thread; behind a URL, a GeoTIFF.
 
     Raises:
-        SceneUnreadable: missing, not a regular file, not a raster, cut off or damaged.
+        SceneUnreadable: missing, not a regular file, not a raster, cut off, damaged, or out of reach.
         UnsafeInput: the file points at other files.
         ResourceError: it claims more bands or larger blocks than is sane.
     """
-    path = Path(path)
-    driver = _driver_of(path)
+    path = Path(path) if isinstance(path, str) else path
+    driver = "GTiff" if isinstance(path, Remote) else driver_of(path)
     log = _DamageLog()
     logger = logging.getLogger("rasterio._err")
     if not logger.isEnabledFor(logging.WARNING):  # a program that silences rasterio must not silence damage
         logger.setLevel(logging.WARNING)
     logger.addHandler(log)
     try:
-        with rasterio.Env(**_SAFE):
+        with rasterio.Env(**_options(path)):
             try:
-                dataset = rasterio.open(os.path.abspath(path), driver=driver)  # noqa: PTH100 - resolve() would follow links
+                dataset = rasterio.open(_place(path), driver=driver)
             except (RasterioError, ValueError) as error:
-                raise SceneUnreadable(
-                    f"`{path}` cannot be opened ({_printable(str(error))})", hint="the file is damaged; copy it again"
-                ) from error
+                raise _unopened(path, _printable(str(error))) from error
             with dataset:
-                _gate(path, dataset)
-                yield RasterFile(path, dataset, log)
+                require_sane(path, dataset)
+                blocks = look_at_blocks(path, dataset) if isinstance(path, Path) and driver == "GTiff" else None
+                yield RasterFile(path, dataset, log, blocks)
     except CPLE_BaseError as error:
         raise SceneUnreadable(
             f"`{path}` has a damaged directory ({_printable(str(error))})", hint="the file is damaged; copy it again"
@@ -189,82 +250,23 @@ def open_raster(path: Path | str) -> Iterator[RasterFile]:
         logger.removeHandler(log)
 
 
-def _driver_of(path: Path) -> str:
-    try:
-        info = path.stat()
-    except FileNotFoundError:
-        hint = "the link's target is gone" if path.is_symlink() else "check the path"
-        raise SceneUnreadable(f"`{path}` does not exist", hint=hint) from None
-    except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
-        cause = error.strerror if isinstance(error, OSError) else str(error)
-        raise SceneUnreadable(f"`{path}` cannot be read: {cause}", hint="check the path and its permissions") from error
-    if not stat.S_ISREG(info.st_mode):
-        raise SceneUnreadable(f"`{path}` is not a regular file", hint="give the path of a raster file")
-    if info.st_size == 0:
-        raise SceneUnreadable(f"`{path}` is empty (0 bytes)", hint="copy it again")
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except PermissionError:
-        raise SceneUnreadable(f"`{path}` cannot be read: permission denied", hint="check its permissions") from None
-    for magic, driver in _MAGIC.items():
-        if head.startswith(magic):
-            return driver
-    raise SceneUnreadable(
-        f"`{path}` is no GeoTIFF, PNG or JPEG (starts with {head!r})",
-        hint="convert it, e.g. with `gdal_translate in.xyz out.tif`; if it was downloaded, it may be a saved web page",
-    )
+def _options(path: Path | Remote) -> dict[str, Any]:
+    if isinstance(path, Path):
+        return _SAFE
+    return {**_SAFE, **_NETWORK, "CPL_VSIL_CURL_ALLOWED_FILENAME": path.vsi}
 
 
-def _gate(path: Path, dataset: Any) -> None:
-    """Refuse what would be unsafe or ruinous to read, before the first read."""
-    if dataset.count > MAX_BANDS:
-        raise ResourceError(
-            f"`{path}` claims {dataset.count} bands; the limit is {MAX_BANDS}",
-            hint="select bands with gdal_translate -b",
-        )
-    if dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
-        raise UnsafeInput(
-            f"`{path}` names another file as its overview", hint="make a clean copy with gdal_translate if you trust it"
-        )
-    # GDAL also has complex integers, which numpy does not know
-    if any(d.startswith("complex") for d in dataset.dtypes):
-        raise SceneUnreadable(
-            f"`{path}` holds complex samples", hint="only real images can be mapped; take the amplitude first"
-        )
-    # a chunky (pixel-interleaved) block is decoded with all its bands; PNG and JPEG come row by row
-    height, width = dataset.block_shapes[0]
-    block = height * width * np.dtype(dataset.dtypes[0]).itemsize * (1 if _is_planar(dataset) else dataset.count)
-    if block > MAX_BLOCK_BYTES:
-        raise ResourceError(
-            f"`{path}` stores {block / 2**20:,.0f} MB a block; the limit is {MAX_BLOCK_BYTES / 2**20:.0f} MB",
-            hint="re-tile it: `gdal_translate -co TILED=YES in.tif out.tif`",
-        )
-    if dataset.driver == "GTiff":
-        _require_complete(path, dataset)
+def _place(path: Path | Remote) -> str:
+    return path.vsi if isinstance(path, Remote) else os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
 
 
-def _is_planar(dataset: Any) -> bool:
-    return bool(dataset.interleaving == Interleaving.band)
-
-
-def _require_complete(path: Path, dataset: Any) -> None:
-    """Refuse a GeoTIFF whose last stored block ends behind the end of the file (an interrupted copy)."""
-    size = path.stat().st_size
-    rows = -(-dataset.height // dataset.block_shapes[0][0])
-    cols = -(-dataset.width // dataset.block_shapes[0][1])
-    step = max(1, rows * cols // 4096)  # a look at every block of a huge file would take seconds
-    # planar files hold one band after the other: a cut that spares the first band shows in the last
-    bands = {1, dataset.count} if _is_planar(dataset) else {1}
-    for number, band in itertools.product([*range(0, rows * cols, step), rows * cols - 1], bands):
-        block = f"{number % cols}_{number // cols}"
-        offset = dataset.get_tag_item(f"BLOCK_OFFSET_{block}", "TIFF", bidx=band)
-        length = dataset.get_tag_item(f"BLOCK_SIZE_{block}", "TIFF", bidx=band)
-        if offset and length and int(offset) + int(length) > size:
-            raise SceneUnreadable(
-                f"`{path}` is cut off: a block ends at byte {int(offset) + int(length):,} but the file has {size:,}",
-                hint="copy it again",
-            )
+def _unopened(path: Path | Remote, cause: str) -> SceneUnreadable:
+    if isinstance(path, Remote):
+        cause = cause.replace(path.vsi, str(path))  # the query may hold a signature
+        hint = "check the address and the connection; it must be a GeoTIFF, and a bucket wants its usual keys"
+        return SceneUnreadable(f"`{path}` cannot be opened ({cause})", hint=hint)
+    hint = _CODEC if "codec" in cause else "the file is damaged; copy it again"
+    return SceneUnreadable(f"`{path}` cannot be opened ({cause})", hint=hint)
 
 
 def _printable(text: str) -> str:

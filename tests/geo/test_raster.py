@@ -199,14 +199,8 @@ def test_side_files_change_nothing(make_scene: Make, tmp_path: Path):
         "<PAMDataset><SRS>EPSG:32633</SRS><GeoTransform>5,2,0,9,0,-2</GeoTransform></PAMDataset>"
     )
     (tmp_path / "scene.tfw").write_text("2\n0\n0\n-2\n100\n200\n")
-    with rasterio.MemoryFile() as memory:
-        with memory.open(driver="GTiff", count=1, height=64, width=64, dtype="uint8") as dataset:
-            dataset.update_tags(INTERNAL_MASK_FLAGS_1="2")
-            dataset.write(np.zeros((1, 64, 64), np.uint8))
-        (tmp_path / "scene.tif.msk").write_bytes(memory.getbuffer())
     with rasterio.open(path) as naive:
         assert naive.crs is not None
-        assert not naive.read_masks(1).any()
     with rasterio.MemoryFile() as memory:
         with memory.open(driver="GTiff", count=3, height=32, width=32, dtype="uint8") as dataset:
             dataset.write(np.full((3, 32, 32), 99, np.uint8))

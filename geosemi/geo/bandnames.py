@@ -1,0 +1,31 @@
+"""Which band is meant by a name: `red`, `B4`, `b04` for a band that calls itself `B04 (red)`."""
+
+import re
+from collections.abc import Sequence
+
+_WORD = re.compile(r"[^\W_]+")
+_LETTERS_NUMBER = re.compile(r"([a-z]+)0+(\d)")
+_NAMELESS = re.compile(r"band_\d+")
+
+
+def is_named(bands: Sequence[str]) -> bool:
+    """Tell whether bands carry distinct names of their own; `band_1` says no more than its place."""
+    return len({b.casefold() for b in bands}) == len(bands) and not any(_NAMELESS.fullmatch(b) for b in bands)
+
+
+def find_band(name: str, bands: Sequence[str]) -> int | None:
+    """Return the place (from 0) of the one band that a name means, or None where none or several do.
+
+    The whole description counts first, whatever its case; then a word in it, where `B4` and `B04` are the same.
+    """
+    whole = [i for i, band in enumerate(bands) if band.casefold() == name.strip().casefold()]
+    wanted = _words(name)
+    partly = [i for i, band in enumerate(bands) if len(wanted) == 1 and wanted[0] in _words(band)]
+    for found in (whole, partly):
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def _words(text: str) -> list[str]:
+    return [_LETTERS_NUMBER.sub(r"\1\2", word.casefold()) for word in _WORD.findall(text)]
