@@ -81,19 +81,27 @@ class Grid:
         Measured on the ellipsoid, because map units mislead: EPSG:3857 says twice the truth at 60° north. The two sides
         are averaged geometrically. A local engineering crs has no ellipsoid; its own units count.
         """
+        sides = self.metres_each_way()
+        return None if sides is None else math.sqrt(sides[0] * sides[1])
+
+    def metres_each_way(self) -> tuple[float, float] | None:
+        """Return the (width, height) of a pixel on the ground in metres, at the grid's centre, or None without a crs.
+
+        They differ on geographic grids: at 60° north a pixel of 0.001° is half as wide as it is high.
+        """
         if self.crs is None:
             return None
         crs = ProjCRS.from_user_input(self.crs)
         geod = crs.get_geod()
         if crs.geodetic_crs is None or geod is None:
             factor = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
-            return math.sqrt(abs(self.transform.determinant)) * factor
+            return (self.pixel_size[0] * factor, self.pixel_size[1] * factor)
         col, row = self.width / 2, self.height / 2
         xs, ys = zip(*(self.transform * p for p in ((col, row), (col + 1, row), (col, row + 1))), strict=True)
         lons, lats = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(xs, ys)
         across = geod.inv(lons[0], lats[0], lons[1], lats[1])[2]
         along = geod.inv(lons[0], lats[0], lons[2], lats[2])[2]
-        return math.sqrt(across * along)
+        return (across, along)
 
     def require_same(self, other: "Grid", *, mine: str, theirs: str) -> None:
         """Check that two rasters share their pixels.
