@@ -1,4 +1,4 @@
-"""What runs a bundle's network: torch as it is, or compiled for this machine.
+"""What runs a bundle's network: torch as it is or compiled, ONNX Runtime, or OpenVINO.
 
 Every choice follows a rule that a reader can see, never a timing: the same command on the same machine gives the same
 bytes.
@@ -16,10 +16,81 @@ from torch import Tensor, nn
 
 from geosemi.errors import ConfigError
 from geosemi.models.bundle import Bundle
+from geosemi.predict.exported import Exported, has_bf16, missing
 from geosemi.predict.tta import Network
 
-ENGINES = ("torch", "compile")
+ENGINES = ("auto", "torch", "compile", "onnx", "openvino")
+_INSTALL = 'pip install "geosemi[engines]"'
+_SLOW = "fp16 takes ten times as long as fp32 on a CPU; bf16 is faster than both"
 _HALF = MappingProxyType({"bf16": torch.bfloat16, "fp16": torch.float16})
+_PRECISIONS = MappingProxyType({"onnx": ("fp32",), "openvino": ("fp32", "bf16")})  # of the engines outside torch
+
+
+def choose_engine(name: str, device: torch.device, precision: str) -> tuple[str, str | None]:
+    """Return which engine runs, and what a person should know about it.
+
+    `auto` is `openvino` where all of this holds: the device is a CPU, OpenVINO is installed, the precision is fp32, or
+    bf16 and this CPU has it. Else it is `torch`.
+
+    Raises:
+        ConfigError: the engine is not installed, or does not run on that device or in that precision.
+    """
+    if name == "auto":
+        return _automatic(device, precision)
+    if name in _PRECISIONS:
+        _require(name, device, precision)
+        if precision == "bf16" and not has_bf16():
+            return name, "this CPU has no bf16; OpenVINO computes in fp32"
+    elif device.type == "cpu" and precision == "fp16":
+        return name, _SLOW
+    return name, None
+
+
+def _automatic(device: torch.device, precision: str) -> tuple[str, str]:
+    if device.type != "cpu":
+        return "torch", "engine torch: the device is no CPU"
+    if precision not in _PRECISIONS["openvino"]:
+        return "torch", f"engine torch: OpenVINO has no {precision}; {_SLOW}"
+    if missing("openvino"):
+        return "torch", f"engine torch: OpenVINO, which is faster on a CPU, is not installed ({_INSTALL})"
+    if precision == "bf16" and not has_bf16():
+        return "torch", "engine torch: this CPU has no bf16"
+    return "openvino", "engine openvino: it is installed and the device is a CPU"
+
+
+def _require(name: str, device: torch.device, precision: str) -> None:
+    if absent := missing(name):
+        raise ConfigError(
+            f"the engine `{name}` needs {', '.join(f'`{library}`' for library in absent)}, not installed here",
+            hint=f"{_INSTALL}, or leave `--engine torch`",
+        )
+    if device.type != "cpu":
+        raise ConfigError(
+            f"the engine `{name}` runs on the CPU, not on `{device}`",
+            hint="add `--device cpu`, or leave `--engine torch`",
+        )
+    if precision not in _PRECISIONS[name]:
+        raise ConfigError(
+            f"the engine `{name}` has no precision {precision}",
+            hint=f"choose {' or '.join(_PRECISIONS[name])}, or `--engine torch`",
+        )
+
+
+def network_of(bundle: Bundle, device: torch.device, *, engine: str, precision: str) -> Network:
+    """Return a bundle's network as an engine runs it; hold `resting` around its use.
+
+    Args:
+        bundle: the model.
+        device: where images and logits lie.
+        engine: as `choose_engine` said.
+        precision: `fp32`, `bf16` or `fp16`.
+
+    Raises:
+        ConfigError: the network is to be compiled and this machine has no compiler.
+    """
+    if engine in _PRECISIONS:
+        return Exported(bundle, engine, precision)
+    return _in_torch(bundle, device, precision, compiled=engine == "compile")
 
 
 @contextmanager
@@ -46,12 +117,7 @@ def layout(device: torch.device, half: torch.dtype | None) -> torch.memory_forma
     return torch.channels_last if wide else torch.contiguous_format
 
 
-def in_torch(bundle: Bundle, device: torch.device, precision: str, *, compiled: bool) -> Network:
-    """Return the network as torch runs it; hold `resting` around its use.
-
-    Raises:
-        ConfigError: it is to be compiled and this machine has no compiler, or torch cannot compile it.
-    """
+def _in_torch(bundle: Bundle, device: torch.device, precision: str, *, compiled: bool) -> Network:
     half = _HALF.get(precision)
     order = layout(device, half)
     model = _compiled(bundle.model) if compiled else bundle.model

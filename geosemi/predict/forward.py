@@ -4,14 +4,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from geosemi.errors import ConfigError, ResourceError
 from geosemi.geo.scene import Tile
+from geosemi.geo.window import Window
 from geosemi.models.bundle import Bundle, Card
 from geosemi.predict.batching import Staging, batch_that_fits, lacks_memory
-from geosemi.predict.engines import in_torch, resting
+from geosemi.predict.engines import choose_engine, network_of, resting
 from geosemi.predict.malloc import keep_freed_memory
 from geosemi.predict.tta import VIEWS, Network, averaged
 
@@ -49,12 +51,14 @@ class Forward:
     Attributes:
         batch: how many it sees at once now; falls when the device's memory runs out.
         device: where the answers lie.
+        engine: what runs the network, of `geosemi.predict.engines.ENGINES` without `auto`.
         notes: what a person should know, one sentence each.
     """
 
     def __init__(self, network: Network, card: Card, *, device: torch.device, tile: int, batch: int) -> None:
         self.batch = batch
         self.device = device
+        self.engine = "torch"
         self.notes: list[str] = []
         self._network, self._tile = network, tile
         self._stage = Staging(device, tile)
@@ -133,10 +137,19 @@ def ready(
     """
     if device.type == "cpu":
         keep_freed_memory()
+    name, note = choose_engine(engine, device, precision)
     with resting(bundle.model, device):
-        network = in_torch(bundle, device, precision, compiled=engine == "compile")
-        network = averaged(network, VIEWS[tta])
-        if batch is None or device.type == "cpu":
-            blank = torch.zeros(1, len(bundle.card.bands), tile, tile, device=device)
-            batch = batch_that_fits(device, torch.inference_mode()(partial(network, blank)))
-        yield Forward(network, bundle.card, device=device, tile=tile, batch=batch)
+        network = averaged(network_of(bundle, device, engine=name, precision=precision), VIEWS[tta])
+        forward = Forward(network, bundle.card, device=device, tile=tile, batch=1)
+        forward.engine = name
+        forward.notes.extend([note] if note else [])
+        probe = partial(forward, [_blank(len(bundle.card.bands), tile)])
+        if name != "torch":
+            probe()  # exports and compiles, now rather than in the midst of a scene
+        forward.batch = batch if batch and device.type != "cpu" else batch_that_fits(device, probe)
+        yield forward
+
+
+def _blank(bands: int, tile: int) -> Tile:
+    window = Window(0, 0, tile, tile)
+    return Tile(np.zeros((bands, tile, tile), np.uint8), np.ones((tile, tile), bool), window)
