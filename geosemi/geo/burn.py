@@ -7,17 +7,16 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import pyogrio
 import shapely
-from pyogrio.errors import DataSourceError
 from rasterio.features import rasterize
 
 from geosemi.errors import LegendError, SceneUnreadable
 from geosemi.geo.grid import Grid
+from geosemi.geo.vectorfile import SUFFIXES, read_polygons
 from geosemi.geo.window import Window
 from geosemi.legend import Legend
 
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb")
+VECTOR_SUFFIXES = SUFFIXES
 COLUMNS = ("class", "class_name", "class_id", "label", "name", "landcover", "type")
 
 
@@ -52,7 +51,7 @@ class VectorLabels:
             SceneUnreadable: the file cannot be read or lies elsewhere on Earth than the scene.
             LegendError: there is no class column, or it holds a class that the legend does not know.
         """
-        frame = _read(path)
+        frame = read_polygons(path)
         frame = _in_crs_of(frame, grid, path)
         ids = _class_ids(frame, path, legend, column)
         inverse = ~grid.transform
@@ -78,23 +77,6 @@ class VectorLabels:
 def is_vector(path: Path) -> bool:
     """Tell by its suffix whether a file is a vector layer."""
     return path.suffix.lower() in VECTOR_SUFFIXES
-
-
-def _read(path: Path) -> gpd.GeoDataFrame:
-    if not path.is_file():
-        raise SceneUnreadable(f"`{path}` does not exist", hint="check the path")
-    try:
-        frame = pyogrio.read_dataframe(path, layer=0)  # our own GeoPackages have a second one, with styles
-    except DataSourceError as error:
-        raise SceneUnreadable(
-            f"`{path}` is no readable vector file", hint="open it in QGIS and export it again"
-        ) from error
-    if isinstance(frame, gpd.GeoDataFrame):  # a table without geometry is a plain DataFrame
-        # lines and points would be burnt one pixel wide; they are no areas
-        frame = frame[frame.geom_type.isin(("Polygon", "MultiPolygon")) & ~frame.is_empty]
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
-        raise SceneUnreadable(f"`{path}` holds no polygons", hint="export the label layer again")
-    return frame
 
 
 def _in_crs_of(frame: gpd.GeoDataFrame, grid: Grid, path: Path) -> gpd.GeoDataFrame:
