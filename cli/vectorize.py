@@ -1,16 +1,20 @@
 """`geosemi vectorize`: a mask to polygons."""
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from geosemi.geo.polygons import PolygonSettings
 
 EPILOG = """
 **Examples**
 
 `geosemi vectorize mask.tif --out map.gpkg`
 
-`geosemi vectorize mask.tif --out map.gpkg --confidence sure.tif`
+`geosemi vectorize mask.tif --out map.gpkg --confidence sure.tif --simplify 2 --smooth`
 
 `geosemi vectorize mask.tif --out map.fgb --legend legend.yaml --min-area 4`
 """
@@ -36,17 +40,29 @@ def vectorize(
             help="Merge polygons smaller than this, in m², into the neighbour they share most edge with; 0 keeps all.",
         ),
     ] = 0.0,
+    simplify: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE", help="Straighten shared edges: `2` or `2px` in pixels, `0.5m` in metres; 0 does not."
+        ),
+    ] = "0",
+    smooth: Annotated[bool, typer.Option("--smooth", help="Round the corners of shared edges.")] = False,
+    dissolve: Annotated[bool, typer.Option("--dissolve", help="Write one multipolygon a class.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Turn a mask into polygons: exact, uncut, named, with true areas."""
+    """Turn a mask into polygons: exact, uncut, named, with true areas.
+
+    Simplified and smoothed neighbours still share their edges: no gaps, no overlaps.
+    """
     from rich.console import Console
 
     from geosemi.cli.bar import bar
-    from geosemi.geo.polygons import PolygonSettings, polygonize
+    from geosemi.geo.polygons import polygonize
     from geosemi.geo.style import require_legend
     from geosemi.geo.vectors import limits_of
     from geosemi.stop import stop_on_signals
 
+    settings = _settings(simplify, min_area_m2=min_area, smooth=smooth, dissolve=dissolve)
     classes = require_legend(mask, legend)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if (limits := limits_of(out)) is not None:
@@ -54,7 +70,24 @@ def vectorize(
     ending = {"kept": "nothing is half written", "hint": "run the same command again"}
     with stop_on_signals() as stop, bar(console, "polygons", stop, **ending) as on_progress:
         count = polygonize(
-            mask, out, classes, PolygonSettings(min_area_m2=min_area), confidence=confidence, overwrite=overwrite,
+            mask, out, classes, settings, confidence=confidence, overwrite=overwrite,
             on_progress=on_progress,
         )  # fmt: skip
     print(f"{out}: {count:,} polygons of {len(classes)} classes")
+
+
+def _settings(simplify: str, **given: Any) -> "PolygonSettings":
+    """Return the settings; `simplify` is a number, or one with px or m behind it."""
+    from geosemi.errors import ConfigError
+    from geosemi.geo.polygons import PolygonSettings
+
+    unit = "m" if simplify.endswith("m") else "px"
+    try:
+        size = float(simplify.removesuffix(unit))
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < math.inf:
+        raise ConfigError(
+            f"`--simplify {simplify}` is no size", hint="write pixels as `2` or `2px`, metres as `0.5m`"
+        ) from None
+    return PolygonSettings(**{f"simplify_{unit}": size}, **given)

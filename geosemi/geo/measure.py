@@ -74,13 +74,14 @@ class _Plane:
         if shapes.on_lattice:
             across, along = self.grid.pixel_size
             edges = np.abs(np.diff(shapes.corners, axis=0)).astype(np.float64) * (across, along)
-            return shapes.n_px * self.pixel, _per_polygon(shapes, edges.sum(axis=1)) * self.factor
+            area: Floats = np.multiply(shapes.n_px, self.pixel, dtype=np.float64)
+            return area, _per_polygon(shapes, edges.sum(axis=1)) * self.factor
         col, row = shapes.corners.T
         step, rise = np.diff(col), np.diff(row)
-        pixels = np.abs(_per_polygon(shapes, (row[1:] + row[:-1]) / 2 * step))
+        size: Floats = np.abs(_per_polygon(shapes, (row[1:] + row[:-1]) / 2 * step))
+        size *= self.pixel
         lengths = np.hypot(t.a * step + t.b * rise, t.d * step + t.e * rise)
-        area: Floats = pixels * self.pixel
-        return area, _per_polygon(shapes, lengths) * self.factor
+        return size, _per_polygon(shapes, lengths) * self.factor
 
 
 @dataclass(frozen=True, slots=True)

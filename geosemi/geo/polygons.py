@@ -1,27 +1,25 @@
 """From a mask file to a vector layer: streamed, exact, uncut, styled."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
-import numpy as np
-import numpy.typing as npt
-import shapely
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from geosemi.geo.commit import private_folder, publish, require_writable
 from geosemi.geo.corners import Bytes
+from geosemi.geo.coverage import CoverageTracer
+from geosemi.geo.dissolve import Dissolved
+from geosemi.geo.features import Features, layer_and_sink
 from geosemi.geo.formats import convert
 from geosemi.geo.grid import Grid
 from geosemi.geo.maskrows import ReadRows, open_confidence, open_mask
-from geosemi.geo.measure import Sizes, measurer
-from geosemi.geo.rings import Shapes
 from geosemi.geo.slivers import Slivers, run_sizes
-from geosemi.geo.tally import TALLIES, Tally, mean_confidence
+from geosemi.geo.tally import Tally
 from geosemi.geo.tracing import Tracer
-from geosemi.geo.vectors import Columns, PolygonLayer, require_format
+from geosemi.geo.vectors import require_format
 from geosemi.legend import Legend
-
-_BATCH_CORNERS = 2**19  # polygons are written when they have so many corners (8 MB of coordinates) together
 
 
 class PolygonSettings(BaseModel):
@@ -31,12 +29,33 @@ class PolygonSettings(BaseModel):
         band_rows: rows read at a time. The result does not depend on it; memory and speed do.
         min_area_m2: smaller polygons give their place to the neighbour they share the longest edge with, the smallest
             first (see `geosemi.geo.slivers`); those that touch nothing but nodata stay. 0 keeps all.
+        simplify_px: drop turns of shared boundaries that span less than a triangle of this size squared, in pixels;
+            neighbours keep sharing every edge (see `geosemi.geo.simplify`). 0 keeps pixel edges.
+        simplify_m: the same in metres.
+        smooth: round the corners of shared boundaries, after simplifying (see `geosemi.geo.smooth`).
+        dissolve: write one multipolygon a class instead of one polygon a patch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     band_rows: int = Field(512, ge=1)
     min_area_m2: float = Field(0.0, ge=0, allow_inf_nan=False)
+    simplify_px: float = Field(0.0, ge=0, allow_inf_nan=False)
+    simplify_m: float = Field(0.0, ge=0, allow_inf_nan=False)
+    smooth: bool = False
+    dissolve: bool = False
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Self:
+        if self.simplify_px and self.simplify_m:
+            raise ValueError("simplify_px and simplify_m say the same thing in two units: give one")
+        return self
+
+    def tolerance_px(self, grid: Grid) -> float:
+        """Return the tolerance of simplification in pixels of a grid; metres are taken at its centre."""
+        return self.simplify_px or self.simplify_m / (
+            grid.metres_per_pixel() or math.sqrt(abs(grid.transform.determinant))
+        )
 
 
 def polygonize(
@@ -51,7 +70,7 @@ def polygonize(
 ) -> int:
     """Write one polygon for every 4-connected patch of one class.
 
-    Polygons follow pixel edges exactly, with holes; they are valid and neither cut at band borders nor simplified.
+    Polygons follow pixel edges exactly, with holes, unless settings say otherwise; they are valid and never cut.
     They come in the order of their last row, then their first pixel. Pixels of `legend.ignore`, of the file's nodata
     value or outside its internal mask yield none. Attributes: `class_id`, `class_name`, `area_m2`, `perim_m` (holes
     included; see `geosemi.geo.measure`), `n_px` and, with a confidence raster, `conf` (its mean, 0 … 1).
@@ -61,7 +80,7 @@ def polygonize(
         out: .gpkg (layer `segments`, opens named and coloured in QGIS), .fgb, .geojson (longitude and latitude,
             RFC 7946), .parquet (GeoParquet 1.1) or .shp.
         legend: the classes.
-        settings: band height and smallest area.
+        settings: how; by default exact.
         confidence: raster on the mask's grid as `geosemi predict --confidence` writes it: 0 … 254 for 0 … 1, 255 none.
         overwrite: replace an existing file.
         on_progress: called with rows done and rows in all.
@@ -80,19 +99,28 @@ def polygonize(
         require_format(out, grid, overwrite=overwrite)
         require_writable(out, overwrite=overwrite, inputs=inputs)
         with private_folder(out) as folder:
-            layer = PolygonLayer(folder / "polygons.gpkg", grid)
-            batch = _Batch(layer, grid, legend, has_confidence=sureness is not None)
-            tracer = Tracer(grid.width, None if sureness is None else Tally(grid.width))
+            layer, sink = layer_and_sink(folder, grid, dissolve=settings.dissolve)
+            features = Features(grid, legend, sink, has_confidence=sureness is not None)
+            tracer = _tracer(grid, settings, has_confidence=sureness is not None)
             done = 0
             for values in _bands(classes, grid, settings, on_progress):
                 for shapes in tracer.feed(values, sureness and sureness(done, len(values))):
-                    batch.add(shapes)
+                    features.add(shapes)
                 done += len(values)
-            batch.add(tracer.finish())
-            batch.write()
+            features.add(tracer.finish())
+            features.write()
+            if isinstance(sink, Dissolved):
+                sink.finish()
             layer.finish(out, legend)
             publish(convert(layer, out, grid))
             return layer.count
+
+
+def _tracer(grid: Grid, settings: PolygonSettings, *, has_confidence: bool) -> Tracer | CoverageTracer:
+    tolerance = settings.tolerance_px(grid)
+    if tolerance or settings.smooth:
+        return CoverageTracer(grid.width, tolerance=tolerance, smooth=settings.smooth, has_confidence=has_confidence)
+    return Tracer(grid.width, Tally(grid.width) if has_confidence else None)
 
 
 def _bands(
@@ -109,56 +137,3 @@ def _bands(
             on_progress(row + len(values), grid.height)
     if slivers is not None and len(rest := slivers.finish()):
         yield rest
-
-
-class _Batch:
-    """Polygons between the tracer and the file."""
-
-    def __init__(self, layer: PolygonLayer, grid: Grid, legend: Legend, *, has_confidence: bool) -> None:
-        self.layer = layer
-        self._grid = grid
-        self._names = np.array(legend.names, dtype=object)
-        self._has_confidence = has_confidence
-        self._measure: Callable[[Shapes], Sizes] = measurer(grid)
-        self._waiting: list[Shapes] = []
-        self._corners = 0
-
-    def add(self, shapes: Shapes) -> None:
-        """Take polygons; write when there are many."""
-        if len(shapes):
-            self._waiting.append(shapes)
-            self._corners += len(shapes.corners)
-        if self._corners >= _BATCH_CORNERS:
-            self.write()
-
-    def write(self) -> None:
-        """Write what waits; the layer is made even if nothing does."""
-        shapes = Shapes.concatenate(self._waiting, TALLIES if self._has_confidence else 0)
-        self._waiting, self._corners = [], 0
-        area, perimeter = self._measure(shapes)
-        columns: Columns = {
-            "class_id": shapes.value.astype(np.int32),
-            "class_name": self._names[shapes.value],
-            "area_m2": area,
-            "perim_m": perimeter,
-            "n_px": shapes.n_px,
-        }
-        if self._has_confidence:
-            columns["conf"] = mean_confidence(shapes.tallies, shapes.n_px)
-        geometry = polygons_on_map(shapes, self._grid)
-        self.layer.append(shapely.to_wkb(geometry), columns)
-
-
-def polygons_on_map(shapes: Shapes, grid: Grid) -> npt.NDArray[np.object_]:
-    """Return shapely polygons in map coordinates; shells run counter-clockwise on the map, holes clockwise."""
-    corners = shapes.corners
-    t = grid.transform
-    if t.determinant > 0:  # a mirrored grid, e.g. south-up: turn every ring round
-        sizes = np.diff(shapes.rings)
-        corners = corners[np.repeat(shapes.rings[:-1] + shapes.rings[1:] - 1, sizes) - np.arange(len(corners))]
-    col, row = corners.astype(np.float64).T
-    points = np.stack([t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f], axis=1)
-    polygons: npt.NDArray[np.object_] = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON, points, (shapes.rings, shapes.polygons)
-    )
-    return polygons
