@@ -65,6 +65,7 @@ class Mosaic:
         pieces: for each band, what lies on it; later ones cover earlier ones.
         alpha: 1-based band that is alpha, or None.
         palette: colours (256, 4) of the first band's values, or None.
+        local: whether `path` is a file here, and not only the name of a document behind a URL.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class Mosaic:
     pieces: tuple[tuple[Piece, ...], ...]
     alpha: int | None = None
     palette: tuple[tuple[int, int, int, int], ...] | None = None
+    local: bool = True
 
     @property
     def name(self) -> str:

@@ -117,7 +117,8 @@ class Scene:
     def files(self) -> tuple[Path, ...]:
         """The local files that its pixels come from: what no output may overwrite, and what must not change."""
         if isinstance(self.source, Mosaic):
-            return (self.path, *(m for m in self.source.members if isinstance(m, Path)))
+            own = (self.path,) if self.source.local else ()
+            return (*own, *(m for m in self.source.members if isinstance(m, Path)))
         beside = () if self.mask is None else (self.mask,)
         return () if self.source is not None else (self.path, *beside)
 
