@@ -5,9 +5,7 @@ import warnings
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from geosemi import __version__
 from geosemi.cli.evaluate import EPILOG as EVALUATE_EPILOG
 from geosemi.cli.evaluate import evaluate
 from geosemi.cli.predict import EPILOG as PREDICT_EPILOG
@@ -34,6 +32,8 @@ LEARN, APPLY, INSPECT = "Learn", "Apply", "Inspect"
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from geosemi import __version__
+
         print(f"geosemi {__version__}")
         raise typer.Exit
 
@@ -61,6 +61,8 @@ def main() -> None:
     try:
         app()
     except GeosemiError as error:
+        from rich.console import Console
+
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         first, *faults = error.lines
         console.print(f"[bold red]error:[/] {_plain(first)}")

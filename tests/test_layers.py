@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -289,19 +290,22 @@ def test_maps_are_vectorised_styled_and_scored_without_torch():
 
 
 def test_help_is_quick():
-    """Under half a second of processor time, the best of five: other programs on the machine do not count."""
-    code = (
-        "import resource, subprocess, sys\n"
-        "for _ in range(5):\n"
-        "    a = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
-        "    subprocess.run([sys.executable, '-m', 'geosemi', '--help'], check=True, stdout=subprocess.DEVNULL)\n"
-        "    b = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
-        "    print(b.ru_utime + b.ru_stime - a.ru_utime - a.ru_stime)\n"
+    """Under half a second on the clock, the best of five: other programs on the machine delay some of the calls."""
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "geosemi", "--help"], check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5, seconds
+
+
+def test_the_set_up_leaves_nothing_to_compile_for_help():
+    """Without bytecode the first `geosemi --help` takes 0.8 s: pip writes it, or the set-up calls the command once."""
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    install = next(n for n, line in enumerate(lines) if "pip install" in line)
+    assert "--no-compile" not in lines[install] or any(
+        "PYTHONDONTWRITEBYTECODE= $(BIN)/geosemi --help" in line for line in lines[install:]
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds = [float(line) for line in done.stdout.split()]
-    assert len(seconds) == 5
-    assert min(seconds) < 0.5
 
 
 def test_no_test_reaches_the_network():
