@@ -16,7 +16,7 @@ from geosemi.geo.tally import TALLIES, mean_confidence
 from geosemi.geo.vectors import Columns, PolygonLayer
 from geosemi.legend import Legend
 
-_BATCH_CORNERS = 2**19  # polygons are written when they have so many corners (8 MB of coordinates) together
+_BATCH_CORNERS = 2**18  # polygons are written when they have so many corners (4 MB of coordinates) together
 
 
 class Sink(Protocol):

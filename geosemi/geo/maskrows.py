@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import rasterio
 
 from geosemi.errors import GridMismatch, LegendError
 from geosemi.geo.corners import OUTSIDE, Bytes
@@ -13,6 +14,7 @@ from geosemi.geo.raster import RasterFile, open_raster
 from geosemi.geo.window import Window
 from geosemi.legend import Legend
 
+_LEAST_CACHE = 16 * 2**20
 ReadRows = Callable[[int, int], Bytes]
 
 
@@ -27,7 +29,8 @@ def open_mask(path: Path, legend: Legend) -> Iterator[tuple[Grid, ReadRows]]:
     """
     with open_raster(path) as file:
         _require_mask(file)
-        yield file.grid, lambda row, rows: _class_rows(file, Window(row, 0, rows, file.grid.width), legend)
+        with rasterio.Env(GDAL_CACHEMAX=_cache_bytes(file)):
+            yield file.grid, lambda row, rows: _class_rows(file, Window(row, 0, rows, file.grid.width), legend)
 
 
 @contextmanager
@@ -50,6 +53,13 @@ def open_confidence(path: Path | None, grid: Grid, mask: Path) -> Iterator[ReadR
             )
         grid.require_same(file.grid, mine=str(mask), theirs=str(path))
         yield lambda row, rows: file.read(Window(row, 0, rows, file.grid.width), 1)
+
+
+def _cache_bytes(file: RasterFile) -> int:
+    """Return what GDAL may keep of decoded blocks: rows are read once, so more would only grow with the raster."""
+    height, _ = file.dataset.block_shapes[0]
+    row_of_blocks = file.grid.width * min(int(height), file.grid.height) * file.dtype.itemsize
+    return max(_LEAST_CACHE, 3 * row_of_blocks)  # of the mask, its internal mask and the confidence
 
 
 def _require_mask(file: RasterFile) -> None:
