@@ -1,25 +1,31 @@
 """Does a scene fit a model? Everything is looked at before the first slow step, and all faults are told at once."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
+from pyproj import CRS as ProjCRS
+from pyproj.exceptions import CRSError
+from rasterio.crs import CRS
 
-from geosemi.errors import BandMismatch, GridMismatch, InputError
+from geosemi.errors import BandMismatch, ConfigError, GridMismatch, InputError, ResourceError
+from geosemi.geo.bandnames import find_band, is_named
 from geosemi.geo.commit import require_writable
-from geosemi.geo.scene import Scene, reading
-from geosemi.geo.vectors import require_format
-from geosemi.geo.window import Window
+from geosemi.geo.grid import Grid
+from geosemi.geo.resample import model_grid
+from geosemi.geo.scene import Place, Scene
 from geosemi.models.bundle import Card
+from geosemi.predict.values import hidden_pixels, strange_numbers, strange_samples
 
 WARN_RESOLUTION, REFUSE_RESOLUTION = 2.0, 8.0
-# A land-cover scene whose mean lies ten spreads off the training's is in other units: raw counts against 8 bit, or
-# reflectance in 0 … 1 (whose spread is then a hundredth of the training's or less).
-STRANGE_OFFSET, STRANGE_SPREAD = 10.0, 0.01
-_LOOK = 512  # side of the window at the scene's centre whose values are compared
+# a file that claims so much and holds a thousandth of it is a slip or an attack; it would be mapped for weeks
+MAX_CLAIM, MAX_RATIO = 10**11, 1000
 _NUMBERED = re.compile(r"band_\d+")
+
+Resolution = Literal["native", "model"] | float
+"""At which pixel size a scene is mapped: its own, the model's, or one in metres."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +35,17 @@ class Checked:
     Attributes:
         scene: with the model's bands, in their order.
         warnings: what a person should know, one sentence each.
+        metres: the size of pixels that it is resampled to; None maps it as it is.
     """
 
     scene: Scene
     warnings: tuple[str, ...]
+    metres: float | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """The grid that the model sees: the scene's, or the resampled one."""
+        return self.scene.grid if self.metres is None else model_grid(self.scene.grid, self.metres)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +55,50 @@ class _Fault:
     kind: type[InputError] = InputError
 
 
-def check_scene(path: Path, card: Card, *, bands: tuple[int, ...] | None = None) -> Checked:
+def check_scene(
+    place: Place,
+    card: Card,
+    *,
+    bands: Sequence[int | str] | None = None,
+    resolution: Resolution = "native",
+    expand_palette: bool = False,
+    assume_crs: str | None = None,
+    needs_crs: bool = False,
+) -> Checked:
     """Return the scene with the bands that the model wants.
 
     Args:
-        path: the scene.
+        place: the scene: a path, a URL that was typed, or a mosaic.
         card: what the model takes.
-        bands: 1-based bands of the file in the order of the model's; None takes all, or matches them by name.
+        bands: bands of the file in the order of the model's, as 1-based numbers or names; None takes all, or matches
+            them by name.
+        resolution: `native` maps the pixels as they are; `model`, or a size in metres, resamples them.
+        expand_palette: read a palette image as the colours that it stands for.
+        assume_crs: where a scene without a coordinate system lies, e.g. `EPSG:25833`.
+        needs_crs: whether something that was asked for needs to know where the scene lies.
 
     Raises:
-        SceneUnreadable, UnsafeInput, ResourceError: the file cannot be opened.
+        SceneUnreadable, UnsafeInput, ResourceError: the file cannot be opened, or claims to be vast and is not.
         BandMismatch: it has other bands than the model, or no such bands as asked for; the message also names all
             other faults.
-        InputError: its numbers or its resolution are not the model's.
+        InputError: its numbers, its place or its resolution do not fit.
+        ConfigError: `assume_crs` is no coordinate system.
     """
-    whole = Scene.open(path)
-    scene, faults = _with_bands(whole, card, bands)
-    faults += [*_wrong_numbers(scene, card), *_wrong_resolution(whole, card)]
+    whole = Scene.open(place, expand_palette=expand_palette)
+    _require_plausible(whole)
+    whole, faults = _placed(whole, assume_crs, needed=needs_crs or resolution != "native")
+    scene, wrong_bands = _with_bands(whole, card, bands)
+    numbers = (*strange_samples(whole), *strange_numbers(scene, card))
+    faults = [
+        *wrong_bands,
+        *(_Fault(*fault) for fault in numbers),
+        *faults,
+        *_wrong_resolution(whole, card, resolution),
+    ]
     if faults:
-        texts = "; ".join(fault.what for fault in faults)
-        count = f" ({len(faults)} problems)" if len(faults) > 1 else ""
-        raise faults[0].kind(
-            f"`{path}` does not fit the model{count}: {texts}", hint="; ".join(fault.hint for fault in faults)
-        )
-    return Checked(scene, (*_remarks(scene, card),))
+        _refuse(whole.place, faults)
+    metres = card.resolution if resolution == "model" else None if resolution == "native" else resolution
+    return Checked(scene, (*scene.notes, *_remarks(scene, card, metres), *hidden_pixels(scene)), metres)
 
 
 def check_polygons(scene: Path, out: Path, *, overwrite: bool) -> None:
@@ -75,9 +108,11 @@ def check_polygons(scene: Path, out: Path, *, overwrite: bool) -> None:
         OutputError: the output exists, is the scene, cannot be written, or has no known extension.
         GridMismatch: the scene is placed by ground control points only.
     """
+    from geosemi.geo.vectors import require_format  # noqa: PLC0415 - 70 MB of geopandas that a mask alone does not need
+
     opened = Scene.open(scene)
     require_format(out, opened.grid)
-    require_writable(out, overwrite=overwrite, inputs=[scene])
+    require_writable(out, overwrite=overwrite, inputs=opened.files)
     if opened.has_gcps:
         raise GridMismatch(
             f"`{scene}` is placed by ground control points only; polygons need a grid",
@@ -85,11 +120,60 @@ def check_polygons(scene: Path, out: Path, *, overwrite: bool) -> None:
         )
 
 
-def _with_bands(whole: Scene, card: Card, bands: tuple[int, ...] | None) -> tuple[Scene, list[_Fault]]:
+def _refuse(place: Place, faults: Sequence[_Fault]) -> None:
+    hint = "; ".join(dict.fromkeys(fault.hint for fault in faults))
+    if len(faults) == 1:
+        raise faults[0].kind(f"`{place}` does not fit the model: {faults[0].what}", hint=hint)
+    count = f"`{place}` does not fit the model ({len(faults)} problems)"
+    raise faults[0].kind(count, hint=hint, faults=[fault.what for fault in faults])
+
+
+def _require_plausible(scene: Scene) -> None:
+    pixels = scene.grid.height * scene.grid.width
+    stored = sum(path.stat().st_size for path in scene.files)
+    if pixels > MAX_CLAIM and stored and pixels * len(scene.bands) > MAX_RATIO * stored:
+        raise ResourceError(
+            f"`{scene.place}` claims {scene.grid.height:,} × {scene.grid.width:,} pixels but is "
+            f"{stored / 1e6:,.1f} MB on disk",
+            hint="if that is right, map the part that holds something: `gdal_translate -srcwin …`",
+        )
+
+
+def _placed(scene: Scene, assume_crs: str | None, *, needed: bool) -> tuple[Scene, list[_Fault]]:
+    """Return the scene where it lies, or where it is said to lie."""
+    if assume_crs is not None and scene.grid.crs is None and not scene.has_gcps:
+        return replace(scene, grid=replace(scene.grid, crs=_crs(assume_crs))), []
+    if assume_crs is not None:
+        lies = "is placed by control points" if scene.has_gcps else f"lies in {_short(scene.grid.crs)}"
+        return scene, [_Fault(f"it {lies} already", "leave `--assume-crs` out")]
+    if needed and scene.has_gcps:
+        return scene, [_Fault("it is placed by control points only", "warp it first, with gdalwarp")]
+    if needed and scene.grid.crs is None:
+        return scene, [_Fault("it has no coordinate system", "say where it lies, e.g. `--assume-crs EPSG:25833`")]
+    return scene, []
+
+
+def _crs(text: str) -> CRS:
+    try:
+        return CRS.from_wkt(ProjCRS.from_user_input(text).to_wkt())
+    except CRSError as error:
+        raise ConfigError(f"`{text}` is no coordinate system", hint="use a code, e.g. `EPSG:25833`") from error
+
+
+def _short(crs: CRS | None) -> str:
+    code = None if crs is None else crs.to_epsg()
+    return f"EPSG:{code}" if code else "a coordinate system"
+
+
+def _with_bands(whole: Scene, card: Card, bands: Sequence[int | str] | None) -> tuple[Scene, list[_Fault]]:
     if bands is not None:
         return _as_asked(whole, card, bands)
-    if _named(whole.bands) and set(card.bands) <= set(whole.bands):
-        return whole.select([whole.indexes[whole.bands.index(name)] for name in card.bands]), []
+    if whole.palette and not whole.expanded and len(card.bands) != len(whole.bands):
+        what = "it is a palette image: its numbers are indices of colours"
+        return whole, [_Fault(what, "read its colours with `--expand-palette`", BandMismatch)]
+    places = [find_band(name, whole.bands, exact=True) for name in card.bands]
+    if is_named(whole.bands) and None not in places and len(set(places)) == len(places):
+        return whole.select([whole.indexes[place] for place in places if place is not None]), []
     has = f"{len(whole.bands)} band{'s' * (len(whole.bands) != 1)} ({', '.join(whole.bands)})"
     if len(whole.bands) != len(card.bands):
         return whole, [_bands_fault(f"it has {has}, the model takes {_wanted(card)}", whole, card)]
@@ -99,7 +183,7 @@ def _with_bands(whole: Scene, card: Card, bands: tuple[int, ...] | None) -> tupl
     return whole, []
 
 
-def _as_asked(whole: Scene, card: Card, bands: tuple[int, ...]) -> tuple[Scene, list[_Fault]]:
+def _as_asked(whole: Scene, card: Card, bands: Sequence[int | str]) -> tuple[Scene, list[_Fault]]:
     try:
         scene = whole.select(bands)
     except BandMismatch as error:
@@ -118,9 +202,8 @@ def _bands_fault(what: str, whole: Scene, card: Card) -> _Fault:
     if all(whole.bands.count(name) == 1 for name in card.bands):
         places = ",".join(str(whole.indexes[whole.bands.index(name)]) for name in card.bands)
         return _Fault(what, f"say which bands of the file are {names}, e.g. `--bands {places}`", BandMismatch)
-    return _Fault(
-        what, f"say with `--bands` which bands of the file are {names}: their numbers, in that order", BandMismatch
-    )
+    how = "their names or numbers" if is_named(whole.bands) else "their numbers"
+    return _Fault(what, f"say with `--bands` which bands of the file are {names}: {how}, in that order", BandMismatch)
 
 
 def _chosen_by_place(bands: tuple[str, ...]) -> bool:
@@ -128,64 +211,37 @@ def _chosen_by_place(bands: tuple[str, ...]) -> bool:
     return any(_NUMBERED.fullmatch(name) and name != f"band_{i}" for i, name in enumerate(bands, start=1))
 
 
-def _named(bands: tuple[str, ...]) -> bool:
-    """Tell whether bands carry names of their own; `band_1` says no more than its place."""
-    return len(set(bands)) == len(bands) and not any(_NUMBERED.fullmatch(b) for b in bands)
-
-
-def _wrong_numbers(scene: Scene, card: Card) -> Iterator[_Fault]:
-    trained = card.provenance.get("dtype")
-    if isinstance(trained, str) and trained != scene.dtype:
-        yield _Fault(
-            f"its pixels are {scene.dtype}, the model was trained on {trained}",
-            f"rescale it as the training scenes were, e.g. with `gdal_translate -ot {_gdal_type(trained)} -scale`",
-        )
-    elif len(scene.bands) == len(card.bands) and (values := _centre(scene)).size:
-        mean, std = np.array(card.mean), np.array(card.std)
-        offset = np.abs(values.mean(axis=1) - mean) / std
-        spread = values.std(axis=1) / std
-        flat = (spread < STRANGE_SPREAD) & (offset > 1)
-        if (offset > STRANGE_OFFSET).all() or (flat.all() and np.abs(values).max() <= 1 < np.abs(mean).min()):
-            yield _Fault(
-                f"its pixels ({values.min():.4g} … {values.max():.4g}) are in other units than the model's training "
-                f"scenes (about {(mean - 2 * std).min():.4g} … {(mean + 2 * std).max():.4g})",
-                "rescale it as the training scenes were, e.g. with `gdal_translate -scale`",
-            )
-
-
-def _centre(scene: Scene) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Return the valid pixels (C, n) of a window at the centre."""
-    height, width = min(_LOOK, scene.grid.height), min(_LOOK, scene.grid.width)
-    window = Window((scene.grid.height - height) // 2, (scene.grid.width - width) // 2, height, width)
-    with reading(scene) as reader:
-        tile = reader.read(window)
-    return tile.image[:, tile.valid].astype(np.float64)
-
-
-def _gdal_type(dtype: str) -> str:
-    return {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16"}.get(dtype, "Float32")
-
-
-def _wrong_resolution(scene: Scene, card: Card) -> Iterator[_Fault]:
+def _wrong_resolution(scene: Scene, card: Card, resolution: Resolution) -> Iterator[_Fault]:
     here, there = scene.grid.metres_per_pixel(), card.resolution
-    if here and there and _factor(here, there) > REFUSE_RESOLUTION:
+    if resolution == "model" and there is None:
+        yield _Fault(
+            "the model does not know at which resolution it was trained", "say it in metres: `--resolution 0.5`"
+        )
+    if resolution == "native" and here and there and _factor(here, there) > REFUSE_RESOLUTION:
         yield _Fault(
             f"its pixels are {here:.3g} m, the model was trained at {there:.3g} m",
-            f"resample it, e.g. with `gdalwarp -tr {there:.3g} {there:.3g} -r average`, or train at its resolution",
+            "resample it on the way with `--resolution model`, or train at its resolution",
         )
 
 
-def _remarks(scene: Scene, card: Card) -> Iterator[str]:
+def _remarks(scene: Scene, card: Card, metres: float | None) -> Iterator[str]:
     here, there = scene.grid.metres_per_pixel(), card.resolution
-    if here and there and _factor(here, there) > WARN_RESOLUTION:
-        yield f"pixels are {here:.3g} m, the model was trained at {there:.3g} m: expect errors"
+    seen = metres or here
+    if seen and there and _factor(seen, there) > WARN_RESOLUTION:
+        better = "" if metres else ", or use `--resolution model`"
+        yield f"pixels are {seen:.3g} m, the model was trained at {there:.3g} m: expect errors{better}"
+    if metres and here and here / metres > WARN_RESOLUTION:
+        yield f"pixels of {here:.3g} m are enlarged to {metres:.3g} m, which shows no more than they do: expect errors"
     if scene.has_gcps:
         yield "the scene is placed by ground control points: the mask keeps them, for polygons warp it first"
     elif scene.grid.crs is None:
         yield "the scene has no coordinate system, so the mask has none either"
-    known = _named(card.bands) or _chosen_by_place(card.bands)
-    if known and _named(scene.bands) and scene.bands != card.bands:
+    known = is_named(card.bands) or _chosen_by_place(card.bands)
+    matched = [find_band(name, scene.bands, exact=True) for name in card.bands] == [*range(len(card.bands))]
+    if known and is_named(scene.bands) and not matched:
         yield f"the scene's bands ({', '.join(scene.bands)}) are taken for the model's ({', '.join(card.bands)})"
+    if scene.palette and not scene.expanded:
+        yield "the scene is a palette image: its numbers are taken as they are, as indices of colours"
 
 
 def _factor(one: float, other: float) -> float:

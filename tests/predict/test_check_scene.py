@@ -4,9 +4,20 @@ import numpy as np
 import pytest
 from affine import Affine
 from fakes import TinySegmenter, bundle_of
+from ground import noise
 
-from geosemi.errors import BandMismatch, BundleError, GridMismatch, InputError, OutputError
-from geosemi.predict.check import check_polygons, check_scene
+from geosemi.errors import (
+    BandMismatch,
+    BundleError,
+    ConfigError,
+    GridMismatch,
+    InputError,
+    OutputError,
+    ResourceError,
+)
+from geosemi.predict import check
+from geosemi.predict.check import check_scene
+from geosemi.predict.polygons import check_polygons
 from geosemi.predict.runs import find_bundle
 
 
@@ -78,7 +89,7 @@ def test_where_a_file_lacks_the_models_names_no_numbers_are_suggested(make_scene
     scene = make_scene(bands=4, photometric="minisblack", descriptions=["swir", "red", "green", "pan"])
     with pytest.raises(BandMismatch, match="it has 4 bands") as caught:
         check_scene(scene, card_of(names=("red", "green", "blue")))
-    assert "their numbers, in that order" in caught.value.hint
+    assert "their names or numbers, in that order" in caught.value.hint
 
 
 @pytest.mark.parametrize("provenance", [{"dtype": "uint8"}, {}])
@@ -102,7 +113,7 @@ def test_resolution(make_scene, side, outcome):
     if outcome == "no":
         with pytest.raises(InputError, match="the model was trained at 1 m") as caught:
             check_scene(scene, card)
-        assert "gdalwarp -tr 1 1" in caught.value.hint
+        assert "`--resolution model`" in caught.value.hint
     else:
         assert ["trained at 1 m: expect errors" in w for w in check_scene(scene, card).warnings] == [True] * (
             outcome == "warn"
@@ -116,7 +127,126 @@ def test_all_faults_are_told_at_once(make_scene):
     message = caught.value.message
     assert "(3 problems)" in message
     assert all(part in message for part in ("it has 2 bands", "pixels are uint16", "30 m"))
-    assert all(part in caught.value.hint for part in ("--bands", "rescale", "gdalwarp"))
+    assert all(part in caught.value.hint for part in ("--bands", "rescale", "--resolution model"))
+
+
+def test_several_faults_have_a_line_each(make_scene):
+    with pytest.raises(BandMismatch) as caught:
+        check_scene(make_scene(bands=2, dtype="uint16"), card_of(provenance={"dtype": "uint8"}), needs_crs=True)
+    assert len(caught.value.lines) == 3
+    assert caught.value.lines[0].endswith("does not fit the model (2 problems)")
+
+
+@pytest.mark.parametrize(
+    ("resolution", "metres", "told"),
+    [("native", None, "was trained at 1 m: expect errors, or use `--resolution model`"), ("model", 1.0, ""),
+     (1.5, 1.5, ""), (4.0, 4.0, "pixels are 4 m, the model was trained at 1 m"),
+     (0.25, 0.25, "pixels are 0.25 m, the model was trained at 1 m")],
+)  # fmt: skip
+def test_a_chosen_resolution_is_taken(make_scene, resolution, metres, told):
+    scene = make_scene(transform=scale(0.4), height=50, width=100)
+    checked = check_scene(scene, card_of(resolution=1.0), resolution=resolution)
+    assert checked.metres == metres
+    assert checked.scene.grid.shape == (50, 100)
+    assert checked.grid.shape == ((50, 100) if metres is None else (round(20 / metres), round(40 / metres)))
+    assert told in " ".join(checked.warnings)
+    assert bool(checked.warnings) == bool(told)
+
+
+@pytest.mark.parametrize("side", [30, 0.05])
+def test_resampling_lifts_the_refusal(make_scene, side):
+    scene, card = make_scene(transform=scale(side)), card_of(resolution=1.0)
+    with pytest.raises(InputError, match="the model was trained at 1 m"):
+        check_scene(scene, card)
+    assert check_scene(scene, card, resolution="model").metres == 1.0
+    assert any("enlarged" in w for w in check_scene(scene, card, resolution="model").warnings) == (side == 30)
+
+
+def test_resampling_wants_to_know_sizes(make_scene):
+    bare = make_scene("bare.tif", crs=None)
+    with pytest.raises(InputError, match="it has no coordinate system") as caught:
+        check_scene(bare, card_of(resolution=1.0), resolution="model")
+    assert "--assume-crs EPSG:25833" in caught.value.hint
+    assert check_scene(bare, card_of(resolution=1.0), resolution="model", assume_crs="EPSG:32636").metres == 1.0
+    with pytest.raises(InputError, match="the model does not know at which resolution") as caught:
+        check_scene(make_scene(), card_of(), resolution="model")
+    assert "`--resolution 0.5`" in caught.value.hint
+
+
+def test_where_a_scene_lies_can_be_said(make_scene):
+    bare, placed = make_scene("bare.tif", crs=None), make_scene("placed.tif")
+    assert check_scene(bare, card_of(), assume_crs="EPSG:32636").scene.grid.crs.to_epsg() == 32636
+    assert "no coordinate system" in check_scene(bare, card_of()).warnings[0]
+    with pytest.raises(InputError, match="it lies in EPSG:32636 already") as caught:
+        check_scene(placed, card_of(), assume_crs="EPSG:4326")
+    assert "leave `--assume-crs` out" in caught.value.hint
+    with pytest.raises(ConfigError, match="`here` is no coordinate system") as caught:
+        check_scene(bare, card_of(), assume_crs="here")
+    assert "EPSG:25833" in caught.value.hint
+    with pytest.raises(InputError, match="it has no coordinate system"):
+        check_scene(bare, card_of(), needs_crs=True)
+    check_scene(placed, card_of(), needs_crs=True)
+
+
+def test_bands_by_name(make_scene):
+    scene = make_scene(bands=4, photometric="minisblack", descriptions=["B02", "B03", "B04", "B08"])
+    assert check_scene(scene, card_of(), bands=("b4", "B3", 1)).scene.indexes == (3, 2, 1)
+    with pytest.raises(BandMismatch, match=r"not \['swir'\]") as caught:
+        check_scene(scene, card_of(), bands=("b4", "b3", "swir"))
+    assert "--bands" in caught.value.hint
+    stac = make_scene("s.tif", bands=4, photometric="minisblack", descriptions=["blue (B02)", "green", "red", "nir"])
+    assert check_scene(stac, card_of(names=("Red", "green", "b2"))).scene.indexes == (3, 2, 1)
+    edges = make_scene("e.tif", bands=4, photometric="minisblack", descriptions=["red edge", "green", "blue", "nir"])
+    with pytest.raises(BandMismatch):  # never guessed: a red edge is not red
+        check_scene(edges, card_of(names=("red", "green", "blue")))
+
+
+def test_a_palette_image_is_read_as_colours_on_demand(tmp_path):
+    import rasterio
+
+    path = tmp_path / "p.tif"
+    with rasterio.open(path, "w", driver="GTiff", count=1, height=64, width=64, dtype="uint8") as dataset:
+        dataset.write(noise(64, 64, 1))
+        dataset.write_colormap(1, {i: (i, 255 - i, i // 2, 255) for i in range(256)})
+    with pytest.raises(BandMismatch, match="it is a palette image") as caught:
+        check_scene(path, card_of())
+    assert caught.value.hint == "read its colours with `--expand-palette`"
+    assert check_scene(path, card_of(), expand_palette=True).scene.bands == ("red", "green", "blue")
+    assert "palette image" in " ".join(check_scene(path, card_of(bands=1)).warnings)
+
+
+def test_white_roofs_under_a_nodata_value_are_told(make_scene):
+    image = noise(200, 200) % 200
+    image[:, :40] = 255  # a rim, as scenes have it
+    assert check_scene(make_scene(image=image, nodata=255), card_of()).warnings == ()
+    image[:, 90:120, 90:130] = 255
+    (told,) = check_scene(make_scene(image=image, nodata=255), card_of()).warnings
+    assert "nodata = 255 hides 3.0% of the pixels amid the image" in told
+    assert "-unsetnodata" in told
+
+
+def test_a_vast_claim_is_refused(make_scene, monkeypatch):
+    scene = make_scene(image=np.full((3, 2000, 2000), 9, np.uint8), compress="deflate")
+    check_scene(scene, card_of())
+    monkeypatch.setattr(check, "MAX_CLAIM", 10**6)
+    monkeypatch.setattr(check, "MAX_RATIO", 100)
+    with pytest.raises(ResourceError, match=r"claims 2,000 × 2,000 pixels but is 0\.\d MB on disk") as caught:
+        check_scene(scene, card_of())
+    assert "gdal_translate -srcwin" in caught.value.hint
+
+
+def test_a_damaged_middle_is_not_this_checks_matter(make_scene):
+    path = make_scene(image=noise(64, 64), compress="lzw", blockysize=16)
+    content = bytearray(path.read_bytes())
+    content[-6000:-3000] = bytes(3000)
+    path.write_bytes(content)
+    assert check_scene(path, card_of()).scene.grid.shape == (64, 64)
+
+
+def test_what_the_file_says_of_itself_is_passed_on(make_scene, tmp_path):
+    path = make_scene()
+    (tmp_path / "scene.tfw").write_text("1")
+    assert "world file `scene.tfw`" in check_scene(path, card_of()).warnings[0]
 
 
 def test_polygons_are_checked_before_the_mask_is_made(make_scene, tmp_path):
