@@ -17,11 +17,10 @@ class Staging:
 
     Args:
         device: where they go.
-        tile: S, their side.
     """
 
-    def __init__(self, device: torch.device, tile: int) -> None:
-        self._device, self._tile = device, tile
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._stream = _stream_of(device)
         # two pinned buffers: one is filled while the other may still be read by its copy
         self._buffers = [torch.empty(0)] * (1 if self._stream is None else 2)
@@ -29,14 +28,14 @@ class Staging:
         self._turn = 0
 
     def __call__(self, tiles: Sequence[Tile], count: int) -> Tensor:
-        """Return raw pixels (count, C, S, S) on the device, valid until the next call; uint8 or float32.
+        """Return raw pixels (count, C, h, w) on the device, valid until the next call; uint8 or float32.
 
-        Smaller tiles are padded by their edge, missing ones are repetitions of the last.
+        The tiles are of one shape; missing ones are repetitions of the last.
         """
         self._turn = (self._turn + 1) % len(self._buffers)
         host = self._free(tiles[0], count)
         for number, row in enumerate(host.numpy()):
-            row[...] = tiles[min(number, len(tiles) - 1)].padded(self._tile, self._tile).image
+            row[...] = tiles[min(number, len(tiles) - 1)].image
         return host.to(self._device) if self._stream is None else self._sent(host, self._stream)
 
     def _free(self, like: Tile, count: int) -> Tensor:
@@ -45,7 +44,7 @@ class Staging:
             event.synchronize()
         # bytes travel as they are; torch knows few of the other kinds
         dtype = torch.uint8 if like.image.dtype == np.uint8 else torch.float32
-        shape = (count, like.image.shape[0], self._tile, self._tile)
+        shape = (count, *like.image.shape)
         buffer = self._buffers[self._turn]
         if (tuple(buffer.shape), buffer.dtype) != (shape, dtype):
             buffer = torch.empty(shape, dtype=dtype, pin_memory=self._stream is not None)

@@ -45,7 +45,7 @@ class Forward:
         network: from normalised images to logits, on `device`.
         card: of the bundle; its mean and std normalise.
         device: where the answers lie.
-        tile: S, side of the tiles that the network sees.
+        shape: (h, w) of the tiles that the network sees.
         batch: how many it sees at once.
 
     Attributes:
@@ -55,20 +55,22 @@ class Forward:
         notes: what a person should know, one sentence each.
     """
 
-    def __init__(self, network: Network, card: Card, *, device: torch.device, tile: int, batch: int) -> None:
+    def __init__(
+        self, network: Network, card: Card, *, device: torch.device, shape: tuple[int, int], batch: int
+    ) -> None:
         self.batch = batch
         self.device = device
         self.engine = "torch"
         self.notes: list[str] = []
-        self._network, self._tile = network, tile
-        self._stage = Staging(device, tile)
+        self._network, self._shape = network, shape
+        self._stage = Staging(device)
         self._mean, self._std = (
             torch.tensor(v, dtype=torch.float32, device=device)[:, None, None] for v in (card.mean, card.std)
         )
 
     @torch.inference_mode()
     def __call__(self, tiles: Sequence[Tile]) -> Tensor:
-        """Return logits (n, K, S, S) float32 of n ≥ 1 tiles, each padded to S × S.
+        """Return logits (n, K, h, w) float32 of n ≥ 1 tiles.
 
         The network always sees `batch` tiles, so that the last batch of a scene takes the same path through the
         libraries as all others. If memory runs out, `batch` is halved, for this and all later calls.
@@ -99,8 +101,9 @@ class Forward:
 
     def _halve(self, error: RuntimeError) -> None:
         if self.batch == 1:
+            height, width = self._shape
             raise ResourceError(
-                f"the device `{self.device}` has too little memory for a window of {self._tile} pixels",
+                f"the device `{self.device}` has too little memory for a window of {height} × {width} pixels",
                 hint="choose a smaller `--tile`, or `--device cpu`",
             ) from error
         self.notes.append(f"out of memory at batch {self.batch}; went on with {self.batch // 2}")
@@ -113,7 +116,7 @@ def ready(
     device: torch.device,
     *,
     batch: int | None,
-    tile: int,
+    shape: tuple[int, int],
     precision: str,
     engine: str = "torch",
     tta: str = "none",
@@ -126,7 +129,7 @@ def ready(
         batch: tiles at once; None takes what fits. A CPU takes one at a time whatever is asked for: matrix products
             round by their size there (a vision transformer's logits differed by 3e-7 between batches of 1 and 2), and
             the outputs are to have the same bytes for every batch.
-        tile: S, side of the tiles.
+        shape: (h, w) of the tiles, all of them; a scene smaller than a window is one tile of its own size.
         precision: `fp32`, `bf16` or `fp16`.
         engine: one of `geosemi.predict.engines.ENGINES`.
         tta: one of `geosemi.predict.tta.VIEWS`.
@@ -140,16 +143,15 @@ def ready(
     name, note = choose_engine(engine, device, precision)
     with resting(bundle.model, device):
         network = averaged(network_of(bundle, device, engine=name, precision=precision), VIEWS[tta])
-        forward = Forward(network, bundle.card, device=device, tile=tile, batch=1)
+        forward = Forward(network, bundle.card, device=device, shape=shape, batch=1)
         forward.engine = name
         forward.notes.extend([note] if note else [])
-        probe = partial(forward, [_blank(len(bundle.card.bands), tile)])
+        probe = partial(forward, [_blank(len(bundle.card.bands), shape)])
         if name != "torch":
             probe()  # exports and compiles, now rather than in the midst of a scene
         forward.batch = batch if batch and device.type != "cpu" else batch_that_fits(device, probe)
         yield forward
 
 
-def _blank(bands: int, tile: int) -> Tile:
-    window = Window(0, 0, tile, tile)
-    return Tile(np.zeros((bands, tile, tile), np.uint8), np.ones((tile, tile), bool), window)
+def _blank(bands: int, shape: tuple[int, int]) -> Tile:
+    return Tile(np.zeros((bands, *shape), np.uint8), np.ones(shape, bool), Window(0, 0, *shape))

@@ -1,9 +1,10 @@
 """The walk of a pixel: read → batch → forward → blend → finished rows. Reading runs ahead in a thread of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from geosemi.geo.scene import Scene, Tile
 from geosemi.geo.window import starts
@@ -54,7 +55,7 @@ def map_rows(scene: Scene, forward: Forward, cut: Cut, on_progress: OnProgress |
     )  # fmt: skip
     tiles = ahead(tiles_of(scene, tile=cut.tile, overlap=cut.overlap, black=cut.black), depth=2 * forward.batch)
     for seen, group in _grouped(tiles, forward.batch):
-        for tile, probability in zip(group, forward(group).softmax(dim=1) if group else (), strict=True):
+        for tile, probability in zip(group, _answered(group, forward, cut.tile), strict=True):
             yield from blend.close(tile.window.row)
             inside = probability[:, : tile.window.height, : tile.window.width]
             blend.add(tile.window, inside, torch.from_numpy(tile.valid).to(forward.device))
@@ -74,3 +75,8 @@ def _grouped(tiles: Iterator[Tile], size: int) -> Iterator[tuple[int, list[Tile]
             yield seen, group
             group = []
     yield seen, group
+
+
+def _answered(group: list[Tile], forward: Forward, side: int) -> Iterable[Tensor]:
+    """Return probabilities (K, side, side) of each tile; the network sees them padded."""
+    return forward([tile.padded(side, side) for tile in group]).softmax(dim=1) if group else ()

@@ -95,7 +95,7 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
         digest = stack.enter_context(Fingerprint(scene))
         sink = stack.enter_context(_Sink(layers, checked, len(bundle.card.legend)))
         forward = stack.enter_context(
-            ready(bundle, device, batch=settings.batch, tile=cut.tile, precision=settings.precision)
+            ready(bundle, device, batch=settings.batch, shape=(cut.tile, cut.tile), precision=settings.precision)
         )
         with behind(sink.write, depth=2) as write:
             for rows in map_rows(checked.scene, forward, cut, on_progress):

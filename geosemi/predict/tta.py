@@ -14,12 +14,12 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One way to look at a square image.
+    """One way to look at an image.
 
     Attributes:
         turns: quarter turns, anticlockwise.
         mirrored: whether left and right change places after turning.
-        scale: side of the view as a multiple of the image's.
+        scale: sides of the view as multiples of the image's.
     """
 
     turns: int = 0
@@ -27,16 +27,17 @@ class View:
     scale: float = 1.0
 
     def there(self, image: Tensor) -> Tensor:
-        """Return the view of an image (n, C, S, S)."""
+        """Return the view of an image (n, C, h, w)."""
         if self.scale != 1:
-            image = _resized(image, round(image.shape[-1] * self.scale))
+            height, width = (max(1, round(side * self.scale)) for side in image.shape[-2:])
+            image = _resized(image, (height, width))
         turned = image.rot90(self.turns, (2, 3))
         return turned.flip(3) if self.mirrored else turned
 
-    def back(self, answer: Tensor, side: int) -> Tensor:
-        """Return what was said of the view as said of the image: (n, K, side, side)."""
+    def back(self, answer: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Return what was said of the view as said of the image, (n, K, *shape)."""
         upright = (answer.flip(3) if self.mirrored else answer).rot90(-self.turns, (2, 3))
-        return upright if self.scale == 1 else _resized(upright, side)
+        return upright if self.scale == 1 else _resized(upright, shape)
 
 
 VIEWS: MappingProxyType[str, tuple[View, ...]] = MappingProxyType(
@@ -60,8 +61,9 @@ def averaged(network: Network, views: tuple[View, ...]) -> Network:
 
     def answer(image: Tensor) -> Tensor:
         total: Tensor | None = None
+        shape = (image.shape[-2], image.shape[-1])
         for view in views:
-            probability = view.back(network(view.there(image)).softmax(dim=1), image.shape[-1])
+            probability = view.back(network(view.there(image)).softmax(dim=1), shape)
             total = probability if total is None else total + probability
         assert total is not None
         # no class is impossible: the logarithm of a probability that underflowed would be infinite
@@ -70,5 +72,5 @@ def averaged(network: Network, views: tuple[View, ...]) -> Network:
     return answer
 
 
-def _resized(image: Tensor, side: int) -> Tensor:
-    return F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False)
+def _resized(image: Tensor, shape: tuple[int, int]) -> Tensor:
+    return F.interpolate(image, size=shape, mode="bilinear", align_corners=False)

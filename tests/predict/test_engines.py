@@ -120,7 +120,7 @@ def test_compiling_without_a_compiler_is_refused_before_any_work(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with (
         pytest.raises(ConfigError, match=r"needs a C\+\+ compiler, and there is no `no-such-compiler`") as caught,
-        ready(bundle_of(TinySegmenter()), CPU, batch=None, tile=32, precision="fp32", engine="compile"),
+        ready(bundle_of(TinySegmenter()), CPU, batch=None, shape=(32, 32), precision="fp32", engine="compile"),
     ):
         pass
     assert "--engine torch" in caught.value.hint
@@ -158,7 +158,9 @@ def agreement(model, tiles, *, engine, precision, tile, tta="none"):
     """The share of pixels that get the label of eager torch in fp32."""
     labels = []
     for name, kind in ((engine, precision), ("torch", "fp32")):
-        with ready(bundle_of(model), CPU, batch=None, tile=tile, precision=kind, engine=name, tta=tta) as forward:
+        with ready(
+            bundle_of(model), CPU, batch=None, shape=(tile, tile), precision=kind, engine=name, tta=tta
+        ) as forward:
             assert forward.engine == name
             labels.append(forward(tiles).argmax(1))
     return float((labels[0] == labels[1]).float().mean())
@@ -198,7 +200,9 @@ def test_every_size_that_scales_ask_for_is_exported(installed, tmp_path):
 def test_an_engine_gives_the_same_bits_every_time(installed):
     answers = []
     for _ in range(2):
-        with ready(bundle_of(EdgeSegmenter()), CPU, batch=None, tile=64, precision="fp32", engine=installed) as forward:
+        with ready(
+            bundle_of(EdgeSegmenter()), CPU, batch=None, shape=(64, 64), precision="fp32", engine=installed
+        ) as forward:
             answers += [forward(noise()), forward(noise())]
     assert all(torch.equal(answers[0], other) for other in answers[1:])
 
@@ -241,7 +245,7 @@ def test_an_engine_that_answers_otherwise_is_refused(installed, monkeypatch):
     monkeypatch.setattr(exported, "exported_file", lambda model, shape: wrong)
     with (
         pytest.raises(ConfigError, match=f"`{installed}` does not say what torch says of this network") as caught,
-        ready(bundle_of(TinySegmenter(seed=0)), CPU, batch=None, tile=32, precision="fp32", engine=installed),
+        ready(bundle_of(TinySegmenter(seed=0)), CPU, batch=None, shape=(32, 32), precision="fp32", engine=installed),
     ):
         pass
     assert str(wrong) in caught.value.hint

@@ -1,4 +1,4 @@
-"""One forward pass: logits of padded tiles, the same for every batch, and a batch that shrinks when memory runs out."""
+"""One forward pass: logits of tiles, the same for every batch, and a batch that shrinks when memory runs out."""
 
 from itertools import pairwise
 
@@ -31,22 +31,20 @@ def tiles_of(count, *, height=32, width=32, bands=3, dtype="uint8", seed=0):
     ]
 
 
-def by_hand(model, tile, side=32):
+def by_hand(model, tile):
     """The logits of one tile, worked out without any of our machinery."""
-    image = tile.image.astype(np.float32)
-    padded = np.pad(image, ((0, 0), (0, side - image.shape[1]), (0, side - image.shape[2])), mode="edge")
     with torch.no_grad():
-        return model((torch.from_numpy(padded)[None] - 100) / 50)[0]
+        return model((torch.from_numpy(tile.image.astype(np.float32))[None] - 100) / 50)[0]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (1, 32), (31, 7)])
-def test_logits_are_those_of_the_padded_normalised_tile(dtype, height, width):
+@pytest.mark.parametrize("shape", [(32, 32), (1, 32), (31, 7)])
+def test_logits_are_those_of_the_normalised_tile(dtype, shape):
     model = EdgeSegmenter()
-    tiles = tiles_of(3, height=height, width=width, dtype=dtype)
-    with ready(bundle_of(model), CPU, batch=None, tile=32, precision="fp32") as forward:
+    tiles = tiles_of(3, height=shape[0], width=shape[1], dtype=dtype)
+    with ready(bundle_of(model), CPU, batch=None, shape=shape, precision="fp32") as forward:
         logits = forward(tiles)
-    assert (logits.shape, logits.dtype, logits.is_contiguous()) == ((3, 4, 32, 32), torch.float32, True)
+    assert (logits.shape, logits.dtype, logits.is_contiguous()) == ((3, 4, *shape), torch.float32, True)
     for tile, answer in zip(tiles, logits, strict=True):
         torch.testing.assert_close(answer, by_hand(model, tile), rtol=1e-5, atol=1e-5)
 
@@ -56,7 +54,7 @@ def test_an_answer_is_not_overwritten_by_the_next():
         def forward(self, image):
             return image
 
-    with ready(bundle_of(Echo(classes=3)), CPU, batch=None, tile=32, precision="fp32") as forward:
+    with ready(bundle_of(Echo(classes=3)), CPU, batch=None, shape=(32, 32), precision="fp32") as forward:
         one, two = tiles_of(2, dtype="float32")
         first = forward([one])
         kept = first.clone()
@@ -70,7 +68,7 @@ def test_a_cpu_gives_the_same_bits_for_every_batch(name):
     model = build_segmenter(ModelSpec(name=name, weights=None), bands=3, classes=4, seed=0)
     answers = []
     for batch in (1, 2, 3, None):
-        with ready(bundle_of(model), CPU, batch=batch, tile=32, precision="fp32") as forward:
+        with ready(bundle_of(model), CPU, batch=batch, shape=(32, 32), precision="fp32") as forward:
             answers.append(forward(tiles_of(4)))
     assert all(torch.equal(answers[0], other) for other in answers[1:])
 
@@ -80,7 +78,7 @@ def test_the_network_comes_back_as_it_was():
     bundle = bundle_of(model)
     model.train()
     model.classify.eval()
-    with ready(bundle, CPU, batch=1, tile=32, precision="fp32"):
+    with ready(bundle, CPU, batch=1, shape=(32, 32), precision="fp32"):
         assert not model.training
     assert (model.training, model.classify.training) == (True, False)
 
@@ -88,7 +86,7 @@ def test_the_network_comes_back_as_it_was():
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_answers_in_float32_and_almost_the_same(precision):
     model, tiles = EdgeSegmenter(), tiles_of(1)
-    with ready(bundle_of(model), CPU, batch=1, tile=32, precision=precision) as forward:
+    with ready(bundle_of(model), CPU, batch=1, shape=(32, 32), precision=precision) as forward:
         logits = forward(tiles)
     wanted = by_hand(model, tiles[0])[None]
     assert logits.dtype == torch.float32
@@ -113,7 +111,7 @@ class Narrow(CountingSegmenter):
 
 def forward_of(model, batch):
     """As on a GPU, where batches do reach the network."""
-    return Forward(model, bundle_of(model).card, device=CPU, tile=32, batch=batch)
+    return Forward(model, bundle_of(model).card, device=CPU, shape=(32, 32), batch=batch)
 
 
 @given(most=st.integers(1, 9), batch=st.integers(1, 9), count=st.integers(1, 12))
@@ -133,7 +131,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(most, batch, count):
 
 
 def test_too_little_memory_for_one_window_is_said_with_the_way_out():
-    with pytest.raises(ResourceError, match="`cpu` has too little memory for a window of 32 pixels") as caught:
+    with pytest.raises(ResourceError, match="`cpu` has too little memory for a window of 32 × 32 pixels") as caught:
         forward_of(Narrow(0), 4)(tiles_of(1))
     assert "`--tile`" in caught.value.hint
 
@@ -192,7 +190,7 @@ def test_words_that_are_no_device_are_refused():
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_buffers_that_overlap_with_computing_mix_nothing_up(dtype):
     model, tiles = EdgeSegmenter(), tiles_of(64, dtype=dtype)
-    with ready(bundle_of(model), torch.device("cuda"), batch=None, tile=32, precision="fp32") as forward:
+    with ready(bundle_of(model), torch.device("cuda"), batch=None, shape=(32, 32), precision="fp32") as forward:
         assert forward.batch == MAX_BATCH
         forward.batch = 4
         answers = torch.cat([forward(tiles[at : at + 4]) for at in range(0, 64, 4)]).cpu()

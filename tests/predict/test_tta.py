@@ -15,15 +15,20 @@ from geosemi.predict.tta import VIEWS, View, averaged
 SYMMETRIES = VIEWS["d4"]
 
 
-def images(side=16, count=2, seed=0):
+def images(height=16, width=None, *, count=2, seed=0):
     # whole numbers, which a 1×1 convolution of whole numbers adds without rounding
-    return torch.randint(-8, 8, (count, 3, side, side), generator=torch.Generator().manual_seed(seed)).float()
+    return torch.randint(
+        -8, 8, (count, 3, height, width or height), generator=torch.Generator().manual_seed(seed)
+    ).float()
 
 
-@given(view=st.sampled_from(SYMMETRIES), side=st.integers(1, 17), seed=st.integers(0, 9))
-def test_turning_and_mirroring_are_undone_exactly(view, side, seed):
-    image = images(side, seed=seed)
-    assert torch.equal(view.back(view.there(image), side), image)
+SIDES = st.integers(1, 17)
+
+
+@given(view=st.sampled_from(SYMMETRIES), height=SIDES, width=SIDES, seed=st.integers(0, 9))
+def test_turning_and_mirroring_are_undone_exactly(view, height, width, seed):
+    image = images(height, width, seed=seed)
+    assert torch.equal(view.back(view.there(image), (height, width)), image)
 
 
 def test_the_eight_views_of_the_square_differ_and_hold_the_flips():
@@ -34,24 +39,24 @@ def test_the_eight_views_of_the_square_differ_and_hold_the_flips():
     assert flips == [[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]]
 
 
-@pytest.mark.parametrize("side", [16, 17, 30])
-def test_scales_see_other_sizes_and_answer_in_the_image_s_own(side):
-    sides = []
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 30), (1, 8)])
+def test_scales_see_other_sizes_and_answer_in_the_image_s_own(height, width):
+    shapes = []
 
     def network(image):
-        sides.append(image.shape[-1])
+        shapes.append(tuple(image.shape[-2:]))
         return image
 
-    assert averaged(network, VIEWS["scales"])(images(side)).shape == (2, 3, side, side)
-    assert sides == [round(0.75 * side), side, round(1.25 * side)]
+    assert averaged(network, VIEWS["scales"])(images(height, width)).shape == (2, 3, height, width)
+    assert shapes == [tuple(max(1, round(scale * side)) for side in (height, width)) for scale in (0.75, 1, 1.25)]
 
 
 @pytest.mark.parametrize("name", ["flips", "d4", "scales"])
 def test_the_answer_is_the_logarithm_of_the_mean_probability(name):
     model = EdgeSegmenter()
     with torch.no_grad():
-        answer = averaged(model, VIEWS[name])(images())
-        parts = [view.back(model(view.there(images())).softmax(1), 16) for view in VIEWS[name]]
+        answer = averaged(model, VIEWS[name])(images(16, 12))
+        parts = [view.back(model(view.there(images(16, 12))).softmax(1), (16, 12)) for view in VIEWS[name]]
     mean = torch.stack(parts).double().mean(0)
     torch.testing.assert_close(answer.double().exp(), mean, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(answer.softmax(1).double(), mean, rtol=1e-5, atol=1e-6)
@@ -65,13 +70,13 @@ def test_one_plain_view_is_the_network_itself():
 
 def test_certainty_stays_finite_and_nonsense_stays_visible():
     logits = torch.tensor([[1e4, -1e4]]).reshape(1, 2, 1, 1).expand(1, 2, 4, 4)
-    assert torch.isfinite(averaged(lambda _: logits, SYMMETRIES)(images(4, 1))).all()
-    assert averaged(lambda _: logits * float("nan"), SYMMETRIES)(images(4, 1)).isnan().all()
+    assert torch.isfinite(averaged(lambda _: logits, SYMMETRIES)(images(4))).all()
+    assert averaged(lambda _: logits * float("nan"), SYMMETRIES)(images(4)).isnan().all()
 
 
 @given(view=st.sampled_from(SYMMETRIES), seed=st.integers(0, 9))
 def test_d4_turns_with_the_scene_exactly_for_an_equivariant_network(view, seed):
-    image = images(seed=seed)
+    image = images(16, 11, seed=seed)
     network = averaged(TinySegmenter(), SYMMETRIES)
     with torch.no_grad():
         assert torch.equal(network(view.there(image)), view.there(network(image)))
@@ -79,7 +84,7 @@ def test_d4_turns_with_the_scene_exactly_for_an_equivariant_network(view, seed):
 
 @given(view=st.sampled_from(SYMMETRIES), seed=st.integers(0, 9))
 def test_d4_turns_with_the_scene_for_any_network(view, seed):
-    image, model = images(seed=seed), EdgeSegmenter(seed=seed)
+    image, model = images(16, 11, seed=seed), EdgeSegmenter(seed=seed)
     network = averaged(model, SYMMETRIES)
     with torch.no_grad():
         assert view == View() or not torch.allclose(model(view.there(image)), view.there(model(image)), atol=1e-3)
@@ -101,7 +106,7 @@ def test_flips_are_a_group_of_their_own(view, seed):
 def test_every_kind_runs_a_real_network_from_tiles(tta):
     bundle = bundle_of(build_segmenter(ModelSpec(), bands=3, classes=4, seed=0))
     tile = tiles_of(1)[0]
-    with ready(bundle, torch.device("cpu"), batch=None, tile=32, precision="fp32", tta=tta) as forward:
+    with ready(bundle, torch.device("cpu"), batch=None, shape=(32, 32), precision="fp32", tta=tta) as forward:
         logits = forward([tile])
         turned = forward([Tile(tile.image[:, ::-1, :].copy(), tile.valid, tile.window)])
     assert logits.shape == (1, 4, 32, 32)
