@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from geosemi.predict.answers import Extra
     from geosemi.predict.predict import PredictionFacts
     from geosemi.predict.settings import PredictSettings
 
@@ -37,6 +38,16 @@ def predict(
     confidence: Annotated[
         Path | None, typer.Option(help="Also write the probability of each pixel's class, a .tif.")
     ] = None,
+    entropy: Annotated[
+        Path | None, typer.Option(help="Also write how undecided the model is, 0 to 1: the entropy over all classes.")
+    ] = None,
+    margin: Annotated[
+        Path | None, typer.Option(help="The same as 1 minus the lead of the first class over the second.")
+    ] = None,
+    probabilities: Annotated[
+        Path | None, typer.Option(help="Also write the probability of every class, a .tif with a band for each.")
+    ] = None,
+    float16: Annotated[bool, typer.Option("--float16", help="Probabilities as float16 instead of 254 steps.")] = False,
     bands: Annotated[
         str, typer.Option(metavar="1,2,3", help="Bands of the scene in the order of the model's. Default: all.")
     ] = "",
@@ -47,29 +58,51 @@ def predict(
     overlap: Annotated[
         int | None, typer.Option(min=0, help="Pixels that windows share. Default: a quarter of them.")
     ] = None,
+    stitch: Annotated[
+        str,
+        typer.Option(
+            help="blend: no seams. centre: each pixel from the window where it lies deepest; exactly one whole pass "
+            "where windows share twice the receptive field."
+        ),
+    ] = "blend",
     batch: Annotated[
         int | None, typer.Option(min=1, help="Windows at a time. Default: 1 on a CPU, 8 on a GPU.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume/--restart",
+            help="Go on with an interrupted run, or begin anew. Default: go on where it was the same work.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Map a whole scene: classes as a GeoTIFF, and polygons and confidence if you like.
+    """Map a whole scene: classes as a GeoTIFF, and polygons and how sure the model is if you like.
 
-    Ctrl-C stops cleanly; no output gets its name before it is complete.
+    Ctrl-C stops cleanly, and a run that was killed goes on with the same command. No output gets its name before it is
+    complete.
     """
     from rich.console import Console
 
     from geosemi.cli.bar import bar
     from geosemi.geo.polygons import PolygonSettings, polygonize
     from geosemi.models.bundle import Bundle
-    from geosemi.predict.check import check_polygons
+    from geosemi.predict.polygons import check_polygons
     from geosemi.predict.predict import predict_scene
     from geosemi.predict.runs import find_bundle
     from geosemi.stop import stop_on_signals
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    given = {"tile": tile, "overlap": overlap, "batch": batch, "device": device, "precision": precision}
+    given = {
+        "tile": tile,
+        "overlap": overlap,
+        "stitch": stitch,
+        "batch": batch,
+        "device": device,
+        "precision": precision,
+    }
     settings = _settings(given, bands)
     if polygons is not None:
         check_polygons(scene, polygons, overwrite=overwrite)
@@ -77,12 +110,16 @@ def predict(
     bundle = Bundle.load(path)
     console.print(f"model    {path} ({bundle.card.spec.name}, {len(bundle.card.legend)} classes)", markup=False)
     count = None
-    ending = {"kept": "no output is half written", "hint": "run the same command again"}
+    extras: dict[Extra, Path | None] = {
+        "confidence": confidence, "entropy": entropy, "margin": margin,
+        "probabilities_float16" if float16 else "probabilities": probabilities,
+    }  # fmt: skip
+    ending = {"kept": "finished rows are kept", "hint": "run the same command again to go on"}
     with stop_on_signals() as stop:
         with bar(console, "mapping", stop, **ending) as on_progress:
             facts = predict_scene(
-                bundle, scene, out, settings, confidence=confidence, overwrite=overwrite, on_progress=on_progress,
-                command=_command(sys.argv[1:]),
+                bundle, scene, out, settings, extras={what: path for what, path in extras.items() if path},
+                overwrite=overwrite, resume=resume, on_progress=on_progress, command=_command(sys.argv[1:]),
             )  # fmt: skip
         if polygons is not None:
             with bar(console, "polygons", stop, **ending) as on_progress:
@@ -90,8 +127,12 @@ def predict(
                     out, polygons, bundle.card.legend, PolygonSettings(), overwrite=overwrite, on_progress=on_progress
                 )
     _tell(facts, console)
-    written = {"mask": out, "sure": confidence, "polygons": polygons and f"{polygons} ({count:,})"}
-    print("\n".join(f"{what:<8} {path}" for what, path in written.items() if path))
+    print(f"{'mask':<13} {out}")
+    for what, extra in extras.items():
+        if extra is not None:
+            print(f"{what.partition('_')[0]:<13} {extra}")
+    if polygons is not None:
+        print(f"{'polygons':<13} {polygons} ({count:,})")
 
 
 def _settings(given: dict[str, Any], bands: str) -> "PredictSettings":
@@ -123,6 +164,8 @@ def _tell(facts: "PredictionFacts", console: "Console") -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    if facts.resumed:
+        console.print(f"went on   from row {facts.resumed:,} of {facts.grid.height:,}, where a run was interrupted")
     for warning in facts.warnings:
         console.print(f"warning  {warning}", style="yellow", markup=False)
     side = facts.grid.metres_per_pixel()

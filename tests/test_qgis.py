@@ -8,10 +8,11 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
+from rasters import write_raster
 
 from geosemi.geo.grid import Grid
+from geosemi.geo.layers import mask_layer
 from geosemi.geo.polygons import PolygonSettings, polygonize
-from geosemi.geo.writer import CogWriter, mask_layer, write_cogs
 from geosemi.legend import ClassDef, Legend
 
 PYTHON = Path("/usr/bin/python3")  # Debian's QGIS speaks to Debian's Python only
@@ -43,9 +44,7 @@ def files(folder: Path, grid: Grid) -> tuple[Path, Path, Path]:
     profile = {"driver": "GTiff", "count": 3, "dtype": "uint8", "height": grid.height, "width": grid.width}
     with rasterio.open(scene, "w", crs=grid.crs, transform=grid.transform, **profile) as d:
         d.write(np.stack([mask * 40, mask * 60, 255 - mask]))
-    with CogWriter(folder / "mask.tif", grid, mask_layer(LEGEND)) as writer:
-        writer.write_rows(0, mask)
-        write_cogs([writer], {})
+    write_raster(folder / "mask.tif", mask, mask_layer(LEGEND), grid=grid)
     polygonize(folder / "mask.tif", folder / "map.gpkg", LEGEND, PolygonSettings())
     return scene, folder / "mask.tif", folder / "map.gpkg"
 

@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from geosemi.errors import OutputError
+
+T = TypeVar("T")
 
 
 def require_writable(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
@@ -54,7 +57,7 @@ def private_folder(beside: Path) -> Iterator[Path]:
         if owner.isdigit() and not _runs(int(owner)):
             shutil.rmtree(left, ignore_errors=True)
     folder = beside.parent / f"{begin}{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    _naming_disk(beside, folder.mkdir)
+    naming_disk(beside, folder.mkdir)
     try:
         yield folder
     finally:
@@ -81,11 +84,11 @@ def publish(moves: Mapping[Path, Path]) -> None:
         OutputError: the disk is full or fails.
     """
     for source, target in moves.items():
-        _naming_disk(target, partial(_flush, source))
+        naming_disk(target, partial(_flush, source))
     for source, target in moves.items():
-        _naming_disk(target, partial(os.replace, source, target))
+        naming_disk(target, partial(os.replace, source, target))
     for folder in {target.parent for target in moves.values()}:
-        _naming_disk(folder, partial(_flush_folder, folder))
+        naming_disk(folder, partial(_flush_folder, folder))
 
 
 def write_files(contents: Mapping[Path, bytes | memoryview]) -> None:
@@ -99,7 +102,7 @@ def write_files(contents: Mapping[Path, bytes | memoryview]) -> None:
         moves = {}
         for number, (target, content) in enumerate(contents.items()):
             part = folder / str(number)
-            _naming_disk(target, partial(part.write_bytes, content))
+            naming_disk(target, partial(part.write_bytes, content))
             moves[part] = target
         publish(moves)
 
@@ -121,9 +124,10 @@ def _flush_folder(folder: Path) -> None:
             raise
 
 
-def _naming_disk(target: Path, work: Callable[[], object]) -> None:
+def naming_disk(target: Path, work: Callable[[], T]) -> T:
+    """Return what `work` returns; its OSError becomes an OutputError that names the output."""
     try:
-        work()
+        return work()
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(

@@ -1,82 +1,37 @@
-"""Rows in, a cloud-optimised GeoTIFF out, on the grid of the scene that it came from.
+"""Rows in, cloud-optimised GeoTIFFs out, on the grid of the scene that they came from; a kill loses half a minute.
 
-GDAL only ever writes into memory here: on a full disk it can report success over a broken file, and a killed writer
-leaves one that reads as zeros. The finished bytes are read back, compared with what was handed in, and given to
-`geosemi.geo.commit`. Memory holds the compressed rasters (0.05 bytes a pixel for a mask, measured) and 512 rows.
+GDAL writes nothing here: on a full disk it can report success over a broken file, and a killed writer leaves one that
+reads as zeros. Rows are compressed as they come, into files that an interrupted run finds again (`unfinished`). At the
+end coarser levels are made of them, headers put before them (`tiff`), and the whole is read back through GDAL and
+compared with what was handed in, before it gets its name. Memory holds a row of blocks of each level, whatever the
+scene's height.
 """
 
-import json
+import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
-from rasterio.io import MemoryFile
-from rasterio.shutil import copy
-from rasterio.windows import Window as RasterioWindow
 
-from geosemi.errors import OutputError
-from geosemi.geo.commit import require_writable, write_files
+from geosemi.errors import OutputError, SceneUnreadable
+from geosemi.geo.blocks import BLOCK, BlockFile, predictor_of
+from geosemi.geo.commit import naming_disk, publish
 from geosemi.geo.grid import Grid
+from geosemi.geo.layers import Layer, files_of
+from geosemi.geo.pyramid import BlockRows, average, level_shapes, mode
 from geosemi.geo.raster import open_raster
-from geosemi.geo.style import LEGEND_TAG, aux_xml, colour_table, qml_raster
-from geosemi.legend import Legend
+from geosemi.geo.tiff import Level, header, tags_by_gdal
+from geosemi.geo.unfinished import Unfinished
+from geosemi.geo.window import Window
 
-BLOCK = 512
-CONFIDENCE_STEPS = 254  # a confidence of 1 is stored as 254; 255 is nodata
-_ENV: dict[str, Any] = {"GDAL_PAM_ENABLED": "NO", "GDAL_CACHEMAX": 64 * 2**20}
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """What the values of a uint8 raster mean.
-
-    Attributes:
-        description: of the band.
-        nodata: the value that means nothing.
-        overviews: how coarser levels are made: `MODE` for classes, `AVERAGE` for amounts.
-        colours: value → (red, green, blue, alpha), or None.
-        scale: value × scale = amount.
-        tags: metadata that belongs to the meaning.
-        sides: texts of side files by their names, in which {name} and {stem} are the raster's.
-    """
-
-    description: str
-    nodata: int
-    overviews: Literal["MODE", "AVERAGE"]
-    colours: Mapping[int, tuple[int, int, int, int]] | None = None
-    scale: float = 1.0
-    tags: Mapping[str, str] = field(default_factory=dict)
-    sides: Mapping[str, str] = field(default_factory=dict)
-
-
-def mask_layer(legend: Legend) -> Layer:
-    """Return the layer of a class mask: class ids, `legend.ignore` is nodata, coloured and named for QGIS."""
-    return Layer(
-        "class",
-        legend.ignore,
-        "MODE",
-        colours=colour_table(legend),
-        tags={LEGEND_TAG: json.dumps(legend.to_dict(), ensure_ascii=False)},
-        sides={"{name}.aux.xml": aux_xml(legend), "{stem}.qml": qml_raster(legend)},
-    )
-
-
-def confidence_layer() -> Layer:
-    """Return the layer of the winning class's probability: 0 … 254 mean 0 … 1, 255 is nodata."""
-    note = f"value / {CONFIDENCE_STEPS} is the probability of the class in the mask; 255 is nodata"
-    return Layer(
-        f"confidence × {CONFIDENCE_STEPS}", 255, "AVERAGE", scale=1 / CONFIDENCE_STEPS, tags={"GEOSEMI_SCALE": note}
-    )
+Pixels = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,161 +54,215 @@ class ControlPoints:
         return cls(tuple(points), crs) if points else None
 
 
-def files_of(path: Path, layer: Layer) -> tuple[Path, ...]:
-    """Return all files that a raster is written as, side files first."""
-    sides = (path.with_name(side.format(name=path.name, stem=path.stem)) for side in layer.sides)
-    return (*sides, path)
+class _Raster:
+    """One GeoTIFF in the making."""
 
-
-def require_free(path: Path, layer: Layer, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
-    """Check, before any work, that a raster and its side files can be written.
-
-    Raises:
-        OutputError: the name is no `.tif`, the folder is missing, or a file exists or is an input.
-    """
-    if path.suffix.lower() not in {".tif", ".tiff"}:
-        raise OutputError(f"`{path}` is no name for a GeoTIFF", hint="end it in .tif")
-    for file in reversed(files_of(path, layer)):
-        require_writable(file, overwrite=overwrite, inputs=inputs)
-
-
-class CogWriter:
-    """Takes uint8 rows from top to bottom and makes a GeoTIFF of them; use it as a context manager.
-
-    Args:
-        path: the final name; nothing is written there before `write_cogs`.
-        grid: where the pixels lie.
-        layer: what the values mean.
-        points: ground control points, where the scene is placed by them.
-    """
-
-    def __init__(self, path: Path, grid: Grid, layer: Layer, *, points: ControlPoints | None = None) -> None:
-        self.path = path
-        self.grid = grid
-        self.layer = layer
-        self._buffer = np.empty((min(BLOCK, grid.height), grid.width), dtype=np.uint8)
-        self._next = 0  # the first row that was not handed in yet
-        self._checksum = 0
-        self._stack = ExitStack()
-        with rasterio.Env(**_ENV):
-            self._raw = self._stack.enter_context(MemoryFile(ext=".tif"))
-            self._cog = self._stack.enter_context(MemoryFile(ext=".tif"))
-            self._dataset = self._stack.enter_context(self._raw.open(**_profile(grid, layer, points)))
-            self._describe()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def __init__(
+        self, path: Path, layer: Layer, grid: Grid, parts: Path, done: Sequence[tuple[int, list[int]]]
     ) -> None:
-        self._stack.close()
+        self.path = path
+        self.layer = layer
+        self.checksum = 0
+        self.histogram = np.zeros(256, dtype=np.int64)
+        """Pixels of each value, of classes only."""
+        self._grid = grid
+        self._parts = parts
+        naming_disk(path, lambda: parts.mkdir(exist_ok=True))
+        sizes = tuple(size for _, row in done for size in row)
+        self._blocks = BlockFile(parts / "level0", grid.width, layer, sizes)
+        if done:
+            self._take_up(min(len(done) * BLOCK, grid.height), done[-1][0])
 
-    def write_rows(self, row: int, rows: npt.NDArray[np.uint8]) -> None:
-        """Append rows (h, W); `row` is the first one's place in the scene.
+    def append(self, rows: Pixels) -> tuple[int, list[int]]:
+        """Store a row of blocks (B, h, W); return the checksum of all rows so far, and the sizes of these blocks."""
+        self._count(rows)
+        sizes = self._blocks.append(rows)
+        self._blocks.flush(to_disk=True)
+        return self.checksum, sizes
 
-        Rows are gathered to whole block rows, so that each block is compressed once.
-        """
-        if row != self._next or rows.dtype != np.uint8 or rows.shape[1:] != (self.grid.width,):
-            raise ValueError(
-                f"expected uint8 rows of {self.grid.width} from {self._next} on, got {rows.shape} at {row}"
+    def _count(self, rows: Pixels) -> None:
+        self.checksum = zlib.crc32(np.ascontiguousarray(rows).data, self.checksum)
+        if self.layer.overviews == "MODE":
+            self.histogram += np.bincount(rows.ravel(), minlength=256)
+
+    def _take_up(self, height: int, checksum: int) -> None:
+        """Count what an interrupted run left, and check it."""
+        try:
+            for rows in self._blocks.rows(height):
+                self._count(rows)
+        except (zlib.error, ValueError):
+            self.checksum = -1
+        if self.checksum != checksum:
+            raise OutputError(
+                f"the unfinished work on `{self.path}` is damaged", hint="begin anew: the same command with `--restart`"
             )
-        if row + len(rows) > self.grid.height:
-            raise ValueError(f"rows {row} … {row + len(rows) - 1} leave the scene of {self.grid.height} rows")
-        self._checksum = zlib.crc32(np.ascontiguousarray(rows).data, self._checksum)
-        while len(rows):
-            filled = self._next % BLOCK
-            part, rows = rows[: BLOCK - filled], rows[BLOCK - filled :]
-            self._buffer[filled : filled + len(part)] = part
-            self._next += len(part)
-            if self._next % BLOCK == 0 or self._next == self.grid.height:
-                self._flush(filled + len(part))
 
-    def finish(self, tags: Mapping[str, str]) -> Mapping[Path, bytes | memoryview]:
-        """Return the contents of all files by final name, the GeoTIFF last; valid until the writer closes.
+    def close(self) -> None:
+        """Close the file of blocks."""
+        self._blocks.close()
 
-        Args:
-            tags: provenance.
+    def finish(self, tags: Mapping[str, str], points: ControlPoints | None) -> dict[Path, Path]:
+        """Make the GeoTIFF and its side files; return finished file → final name, the GeoTIFF last.
 
         Raises:
-            OutputError: GDAL failed, or what it made is not what was handed in.
+            OutputError: the disk is full, or what was made is not what was handed in.
         """
-        if self._next != self.grid.height:
-            raise ValueError(f"only {self._next} of {self.grid.height} rows were handed in")
-        with rasterio.Env(**_ENV):
-            try:
-                self._dataset.update_tags(**{**self.layer.tags, **tags})
-                self._dataset.close()
-                copy(
-                    self._raw.name, self._cog.name, driver="COG", compress="DEFLATE", blocksize=BLOCK,
-                    predictor="STANDARD" if self.layer.overviews == "AVERAGE" else "NO", bigtiff="IF_SAFER",
-                    overviews="IGNORE_EXISTING", overview_resampling=self.layer.overviews,
-                )  # fmt: skip
-                intact = self._reads_back()
-            except RasterioError as error:
-                raise self._failed(str(error.__cause__ or error)) from error
-        if not intact:
-            raise self._failed("GDAL did not keep its pixels or its place")
-        sides = (text.encode() for text in self.layer.sides.values())
-        return dict(zip(files_of(self.path, self.layer), (*sides, self._cog.getbuffer()), strict=True))
+        levels = self._levels()
+        shapes = level_shapes(*self._grid.shape, BLOCK)
+        sizes = [Level(*shape, blocks.sizes) for shape, blocks in zip(shapes, levels, strict=True)]
+        made = self._parts / "raster.tif"
+        head = header(sizes, self._tags(tags, points), block=BLOCK, predictor=predictor_of(self.layer))
+        naming_disk(self.path, lambda: _joined(made, head, [blocks.path for blocks in reversed(levels)]))
+        self._require_intact(made)
+        finished = {}
+        for text, target in zip(self.layer.sides.values(), files_of(self.path, self.layer), strict=False):
+            side = self._parts / target.name
+            naming_disk(target, lambda side=side, text=text: side.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+            finished[side] = target
+        return {**finished, made: self.path}
 
-    def _describe(self) -> None:
-        self._dataset.set_band_description(1, self.layer.description)
-        if self.layer.colours is not None:
-            self._dataset.write_colormap(1, self.layer.colours)
-        if self.layer.scale != 1:
-            self._dataset.scales = (self.layer.scale,)
+    def _levels(self) -> list[BlockFile]:
+        """Return the blocks of all levels, the finest first; coarser ones are made now."""
+        shapes = level_shapes(*self._grid.shape, BLOCK)
+        levels = [self._blocks]
+        gather = []
+        for number, (height, width) in enumerate(shapes[1:], start=1):
+            levels.append(BlockFile(self._parts / f"level{number}", width, self.layer))
+            gather.append(BlockRows((len(self.layer.bands), height, width), BLOCK, self.layer.dtype))
+        if gather:
+            for rows in self._blocks.rows(self._grid.height):
+                self._coarsen(rows, levels[1:], gather)
+        for blocks in levels:
+            blocks.close()
+        return levels
 
-    def _flush(self, count: int) -> None:
-        where = RasterioWindow(0, self._next - count, self.grid.width, count)
-        with rasterio.Env(**_ENV):
-            try:
-                self._dataset.write(self._buffer[:count], 1, window=where)
-            except RasterioError as error:
-                raise self._failed(str(error.__cause__ or error)) from error
+    def _coarsen(self, rows: Pixels, levels: Sequence[BlockFile], gather: Sequence[BlockRows]) -> None:
+        if self.layer.overviews == "MODE":
+            half = mode(rows, int(self.layer.nodata))
+        else:
+            half = average(rows, self.layer.nodata)
+        for complete in gather[0].add(half):
+            levels[0].append(complete)
+            if len(levels) > 1:
+                self._coarsen(complete, levels[1:], gather[1:])
 
-    def _reads_back(self) -> bool:
+    def _tags(self, tags: Mapping[str, str], points: ControlPoints | None) -> dict[int, Any]:
+        layer, place = self.layer, {"crs": self._grid.crs}
+        if points is not None:
+            place = {"gcps": list(points.points), "crs": points.crs}
+        elif self._grid.transform != Affine.identity():  # which rasterio warns of, and GDAL does not write
+            place["transform"] = self._grid.transform
+        half = {"dtype": "float32", "nbits": 16} if layer.dtype == "float16" else {"dtype": layer.dtype}
+
+        def describe(dataset: Any) -> None:
+            for number, name in enumerate(layer.bands, start=1):
+                dataset.set_band_description(number, name)
+            if layer.colours is not None:
+                dataset.write_colormap(1, layer.colours)
+            if layer.scale != 1:
+                dataset.scales = (layer.scale,) * len(layer.bands)
+            dataset.update_tags(**{**layer.tags, **tags})
+
+        return tags_by_gdal({"count": len(layer.bands), "nodata": layer.nodata, **half, **place}, describe)
+
+    def _require_intact(self, made: Path) -> None:
         checksum = 0
-        with self._cog.open() as made:
-            same_place = made.crs == self.grid.crs and made.transform == self.grid.transform
-            for row in range(0, self.grid.height, BLOCK):
-                where = RasterioWindow(0, row, self.grid.width, min(BLOCK, self.grid.height - row))
-                checksum = zlib.crc32(np.ascontiguousarray(made.read(1, window=where)).data, checksum)
-        return same_place and checksum == self._checksum
+        try:
+            with open_raster(made) as file:
+                same = file.has_gcps or (file.grid.crs, file.grid.transform) == (self._grid.crs, self._grid.transform)
+                for row in range(0, self._grid.height, BLOCK):
+                    window = Window(row, 0, min(BLOCK, self._grid.height - row), self._grid.width)
+                    rows = file.read(window, range(1, file.count + 1)).astype(self.layer.dtype)
+                    checksum = zlib.crc32(np.ascontiguousarray(rows).data, checksum)
+        except SceneUnreadable as error:
+            raise self._broken(error.message) from error
+        if not same or checksum != self.checksum:
+            raise self._broken("pixels or place differ")
 
-    def _failed(self, cause: str) -> OutputError:
+    def _broken(self, cause: str) -> OutputError:
         return OutputError(
-            f"`{self.path}` could not be made in memory ({cause})",
-            hint="free some memory and run the same command again",
+            f"`{self.path}` does not read back as it was written ({cause})",
+            hint="check the disk and run the same command again with `--restart`",
         )
 
 
-def write_cogs(writers: Sequence[CogWriter], tags: Mapping[str, str]) -> tuple[Path, ...]:
-    """Finish rasters that belong together and give all their files final names, the last writer's GeoTIFF last.
+class RasterSet:
+    """Rasters of one scene that grow together, top to bottom, and get their names together; a context manager.
 
     Args:
-        writers: all rows of each were handed in.
-        tags: provenance that they share.
-
-    Raises:
-        OutputError: GDAL failed or the disk is full; nothing was replaced.
+        layers: final name → what it means; the main raster last.
+        grid: where the pixels lie.
+        work: keeps what is done; what it holds already is not written again.
+        points: ground control points, where the scene is placed by them.
     """
-    contents: dict[Path, bytes | memoryview] = {}
-    for writer in writers:
-        contents.update(writer.finish(tags))
-    write_files(contents)
-    return tuple(contents)
+
+    def __init__(
+        self, layers: Mapping[Path, Layer], grid: Grid, work: Unfinished, *, points: ControlPoints | None = None
+    ) -> None:
+        self._work = work
+        self._grid = grid
+        self._points = points
+        self._stack = ExitStack()
+        self._rasters, self._gather = [], []
+        for number, (path, layer) in enumerate(layers.items()):
+            done = [(line[number][0], line[number][1]) for line in work.done]
+            raster = _Raster(path, layer, grid, work.folder / str(number), done)
+            self._stack.callback(raster.close)
+            self._rasters.append(raster)
+            self._gather.append(BlockRows((len(layer.bands), *grid.shape), BLOCK, layer.dtype))
+            self._gather[-1].next = self.begin
+        self._ready: list[list[tuple[int, list[int]]]] = [[] for _ in layers]
+
+    def __enter__(self) -> "RasterSet":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def begin(self) -> int:
+        """The first row that is not on disk; a multiple of 512, or the scene's height."""
+        return min(len(self._work.done) * BLOCK, self._grid.height)
+
+    def write(self, row: int, pixels: Sequence[Pixels]) -> None:
+        """Append rows, (h, W) or (B, h, W) for each raster in the order of `layers`; `row` is the first one's place."""
+        for number, (raster, gather, rows) in enumerate(zip(self._rasters, self._gather, pixels, strict=True)):
+            stack = rows if rows.ndim == 3 else rows[None]
+            wanted = (len(raster.layer.bands), self._grid.width)
+            if row != gather.next or stack.dtype != raster.layer.dtype or (stack.shape[0], stack.shape[2]) != wanted:
+                raise ValueError(f"expected {wanted} {raster.layer.dtype} from row {gather.next} on, got {stack.shape}")
+            if row + stack.shape[1] > self._grid.height:
+                raise ValueError(f"rows {row} … {row + stack.shape[1] - 1} leave the scene of {self._grid.height} rows")
+            self._ready[number] += [raster.append(complete) for complete in gather.add(stack)]
+        while all(self._ready):
+            self._work.record([ready.pop(0) for ready in self._ready])
+
+    def finish(self, tags: Mapping[str, str]) -> tuple[Path, ...]:
+        """Give all files their final names, the main raster's last, and return them.
+
+        Args:
+            tags: provenance that the rasters share.
+
+        Raises:
+            OutputError: the disk is full or fails; nothing was replaced.
+        """
+        if self.begin != self._grid.height:
+            raise ValueError(f"only {self.begin} of {self._grid.height} rows were handed in")
+        moves: dict[Path, Path] = {}
+        for raster in self._rasters:
+            moves.update(raster.finish(tags, self._points))
+        publish(moves)
+        return tuple(moves.values())
+
+    @property
+    def histogram(self) -> npt.NDArray[np.int64]:
+        """Pixels of each value 0 … 255 of the main raster, of all rows that are on disk."""
+        return self._rasters[-1].histogram
 
 
-def _profile(grid: Grid, layer: Layer, points: ControlPoints | None) -> dict[str, Any]:
-    place: dict[str, Any] = {}
-    if points is not None:
-        place = {"gcps": list(points.points), "crs": points.crs}
-    elif grid.crs is not None or grid.transform != Affine.identity():
-        place = {"crs": grid.crs, "transform": grid.transform}
-    return {
-        "driver": "GTiff", "height": grid.height, "width": grid.width, "count": 1, "dtype": "uint8",
-        "nodata": layer.nodata, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK,
-        # fast and only for passing on; the COG is compressed anew
-        "compress": "DEFLATE", "zlevel": 1, "bigtiff": "IF_SAFER", **place,
-    }  # fmt: skip
+def _joined(made: Path, head: bytes, parts: Sequence[Path]) -> None:
+    with made.open("wb") as out:
+        out.write(head)
+        for part in parts:
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, out, 2**20)

@@ -1,17 +1,16 @@
-"""The walk of a pixel: read → batch → forward → blend → finished rows. Reading runs ahead in a thread of its own."""
+"""The walk of a pixel: read → batch → forward → stitch → finished rows. Reading runs ahead in a thread of its own."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from geosemi.geo.scene import Scene, Tile
-from geosemi.geo.window import starts
+from geosemi.geo.scene import Tile
 from geosemi.predict.ahead import ahead
-from geosemi.predict.blend import Blend, Rows
+from geosemi.predict.answers import Answers
 from geosemi.predict.forward import Forward
-from geosemi.predict.tiles import tiles_of
+from geosemi.predict.stitch import Axis, Rolling, Rows, Rule, make_stitch
+from geosemi.predict.tiles import View, tiles_of
 
 OnProgress = Callable[[int, int], None]
 """Told how many windows are done, and of how many."""
@@ -19,64 +18,73 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How a scene is mapped.
+    """How a scene is cut into windows, and what becomes of their overlap.
 
     Attributes:
         tile: side of the windows in pixels.
-        overlap: pixels that neighbouring windows share.
-        classes: K.
-        ignore: what nodata becomes in the mask.
-        black: raw value a band that the network sees on nodata.
-        confidence: whether the winner's probability is wanted.
+        overlap: pixels that neighbouring windows share at least.
+        rule: how they are stitched.
     """
 
     tile: int
     overlap: int
-    classes: int
-    ignore: int
-    black: tuple[float, ...]
-    confidence: bool
+    rule: Rule
+
+    def axes(self, height: int, width: int) -> tuple[Axis, Axis]:
+        """Return the windows down and across a scene."""
+        down, across = (Axis.of(n, self.tile, self.overlap, self.rule) for n in (height, width))
+        return down, across
 
 
-def map_rows(scene: Scene, forward: Forward, cut: Cut, on_progress: OnProgress | None = None) -> Iterator[Rows]:
-    """Yield all rows of a scene's mask from top to bottom.
+def map_rows(
+    view: View,
+    forward: Forward,
+    cut: Cut,
+    answers: Answers,
+    *,
+    begin: int = 0,
+    on_progress: OnProgress | None = None,
+) -> Iterator[Rows]:
+    """Yield a scene's rows from `begin` to its bottom.
 
-    Windows without a valid pixel never reach the network.
+    Windows without a valid pixel never reach the network, nor do those that have no say on these rows.
 
     Raises:
         SceneUnreadable: the file is damaged somewhere.
         ResourceError: the device has too little memory, or the network's answer is not a number.
     """
-    height, width = scene.grid.shape
-    total = len(starts(height, cut.tile, cut.overlap)) * len(starts(width, cut.tile, cut.overlap))
-    blend = Blend(
-        scene.grid.shape, classes=cut.classes, tile=cut.tile, overlap=cut.overlap, ignore=cut.ignore,
-        device=forward.device, confidence=cut.confidence,
-    )  # fmt: skip
-    tiles = ahead(tiles_of(scene, tile=cut.tile, overlap=cut.overlap, black=cut.black), depth=2 * forward.batch)
-    for seen, group in _grouped(tiles, forward.batch):
-        for tile, probability in zip(group, _answered(group, forward, cut.tile), strict=True):
-            yield from blend.close(tile.window.row)
-            inside = probability[:, : tile.window.height, : tile.window.width]
-            blend.add(tile.window, inside, torch.from_numpy(tile.valid).to(forward.device))
+    down, across = axes = cut.axes(*view.grid.shape)
+    if begin >= down.length:
+        return
+    stitch = make_stitch(cut.rule, axes, classes=len(answers.legend), device=forward.device)
+    rolling = Rolling(stitch, answers, begin)
+    rows = down.starts[rolling.first :]
+    total = len(down.starts) * len(across.starts)
+    done = total - len(rows) * len(across.starts)
+    tiles = tiles_of(view, rows, across.starts, height=down.tile, width=across.tile)
+    for group in _grouped(ahead(tiles, depth=2 * forward.batch), forward):
+        for tile, logits in group:
+            yield from rolling.add(tile, logits)
+        done += len(group)
         if on_progress is not None:
-            on_progress(seen, total)
-    yield from blend.close(height)
+            on_progress(done, total)
 
 
-def _grouped(tiles: Iterator[Tile], size: int) -> Iterator[tuple[int, list[Tile]]]:
-    """Yield how many tiles have been seen, and up to `size` of them that hold a valid pixel."""
+def _grouped(tiles: Iterator[Tile], forward: Forward) -> Iterator[list[tuple[Tile, Tensor | None]]]:
+    """Yield tiles in order with their logits (K, S, S), or None where no pixel is valid; so many that a batch fills."""
     group: list[Tile] = []
-    seen = 0
-    for seen, tile in enumerate(tiles, start=1):
-        if tile.valid.any():
-            group.append(tile)
-        if len(group) == size:
-            yield seen, group
-            group = []
-    yield seen, group
+    valid: list[bool] = []
+    for tile in tiles:
+        group.append(tile)
+        valid.append(bool(tile.valid.any()))
+        if sum(valid) == forward.batch:
+            yield _answered(group, valid, forward)
+            group, valid = [], []
+    if group:
+        yield _answered(group, valid, forward)
 
 
-def _answered(group: list[Tile], forward: Forward, side: int) -> Iterable[Tensor]:
-    """Return probabilities (K, side, side) of each tile; the network sees them padded."""
-    return forward([tile.padded(side, side) for tile in group]).softmax(dim=1) if group else ()
+def _answered(group: list[Tile], valid: list[bool], forward: Forward) -> list[tuple[Tile, Tensor | None]]:
+    seen = [tile for tile, known in zip(group, valid, strict=True) if known]
+    logits = iter(forward(seen)) if seen else iter(())
+    return [(tile, next(logits) if known else None) for tile, known in zip(group, valid, strict=True)]

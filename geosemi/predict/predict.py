@@ -1,34 +1,31 @@
 """A scene in, a mask of the same pixels out: the loop around a scene."""
 
 import json
+import uuid
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from geosemi import __version__
 from geosemi.errors import OutputError
 from geosemi.geo.grid import Grid
-from geosemi.geo.writer import (
-    CogWriter,
-    ControlPoints,
-    Layer,
-    confidence_layer,
-    files_of,
-    mask_layer,
-    require_free,
-    write_cogs,
-)
+from geosemi.geo.layers import Layer, files_of, require_free
+from geosemi.geo.scene import Scene, reading
+from geosemi.geo.unfinished import unfinished
+from geosemi.geo.writer import ControlPoints, RasterSet
 from geosemi.legend import Legend
 from geosemi.models.bundle import Bundle, Card
 from geosemi.predict.ahead import behind
-from geosemi.predict.blend import Rows
-from geosemi.predict.check import Checked, check_scene
+from geosemi.predict.answers import Answers, Extra
+from geosemi.predict.check import check_scene
 from geosemi.predict.fingerprint import Fingerprint
 from geosemi.predict.forward import choose_device, ready
 from geosemi.predict.pipeline import Cut, OnProgress, map_rows
 from geosemi.predict.settings import PredictSettings, cut_of
+from geosemi.predict.tiles import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +40,7 @@ class PredictionFacts:
         grid: of the scene and the mask.
         device: what it ran on.
         warnings: what a person should know, one sentence each.
+        resumed: the row that an interrupted run had come to, 0 where there was none.
     """
 
     files: tuple[Path, ...]
@@ -52,6 +50,7 @@ class PredictionFacts:
     grid: Grid
     device: str
     warnings: tuple[str, ...]
+    resumed: int
 
 
 def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three are options
@@ -60,117 +59,110 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
     out: Path,
     settings: PredictSettings | None = None,
     *,
-    confidence: Path | None = None,
+    extras: Mapping[Extra, Path] | None = None,
     overwrite: bool = False,
+    resume: bool | None = None,
     on_progress: OnProgress | None = None,
     command: str = "",
 ) -> PredictionFacts:
     """Map a whole scene to a class mask on its own pixel grid.
 
-    Memory grows with the scene's width, not with its height (but for the compressed outputs). The outputs get their
-    names when they are complete, the mask last. On a CPU the bytes are the same for every batch size.
+    Memory grows with the scene's width, not with its height. The outputs get their names when they are complete, the
+    mask last; what is done before is kept in a hidden folder beside it, so that a run that was killed goes on where it
+    was. On a CPU the bytes are the same for every batch size and however often a run was interrupted.
 
     Args:
         bundle: the model.
         scene: GeoTIFF, PNG or JPEG.
         out: the mask, a `.tif`; its `.aux.xml` and `.qml` are written beside it.
         settings: how to cut and what to run on.
-        confidence: also write the winner's probability there, as `.tif`.
+        extras: what to write besides, each to its `.tif`.
         overwrite: replace existing outputs.
+        resume: None goes on with an interrupted run of the same work, True refuses an interrupted run of other work,
+            False begins anew.
         on_progress: told (windows done, windows in all).
         command: for the outputs' provenance tag; no tag where empty.
 
     Raises:
         OutputError: an output exists, is the scene, or cannot be written.
         InputError: the scene cannot be read, or does not fit the model.
-        ConfigError: a setting does not fit the model or the machine.
+        ConfigError: a setting does not fit the model or the machine, or the interrupted run was other work.
         ResourceError: the device has too little memory, or the network's answer is not a number.
     """
     settings = settings or PredictSettings()
-    layers = _free_outputs(bundle.card, scene, out, confidence, overwrite=overwrite)
-    cut = _cut(bundle.card, settings, confidence=confidence is not None)
+    wanted = dict(extras or {})
+    answers = Answers(bundle.card.legend, tuple(wanted))
+    layers = _free_outputs(answers, scene, [*wanted.values(), out], overwrite=overwrite)
+    cut = Cut(*cut_of(settings, bundle.card.tile), settings.stitch)
     device = choose_device(settings.device)
     checked = check_scene(scene, bundle.card, bands=settings.bands)
+    key = {
+        "scene": _identity(checked.scene), "model": bundle.digest or uuid.uuid4().hex, "version": __version__,
+        "device": device.type, "extras": [[extra, str(path)] for extra, path in wanted.items()],
+        **_choices(cut, settings),
+    }  # fmt: skip
     with ExitStack() as stack:
         digest = stack.enter_context(Fingerprint(scene))
-        sink = stack.enter_context(_Sink(layers, checked, len(bundle.card.legend)))
+        work = stack.enter_context(unfinished(out, key, resume=resume))
+        points = ControlPoints.of(scene) if checked.scene.has_gcps else None
+        rasters = stack.enter_context(RasterSet(layers, checked.scene.grid, work, points=points))
+        begin = rasters.begin
+        down, across = cut.axes(*checked.scene.grid.shape)
         forward = stack.enter_context(
-            ready(bundle, device, batch=settings.batch, shape=(cut.tile, cut.tile), precision=settings.precision)
+            ready(bundle, device, batch=settings.batch, shape=(down.tile, across.tile), precision=settings.precision)
         )
-        with behind(sink.write, depth=2) as write:
-            for rows in map_rows(checked.scene, forward, cut, on_progress):
-                write(rows)
-        files = write_cogs(sink.writers, _tags(bundle, cut, settings, scene, digest.result(), command))
+        view = View(checked.scene.grid, partial(reading, checked.scene), _black(bundle.card))
+        with behind(rasters.write, depth=2) as write:
+            for rows in map_rows(view, forward, cut, answers, begin=begin, on_progress=on_progress):
+                write(rows.row, rows.layers)
+        files = rasters.finish(_tags(bundle, cut, settings, scene, digest.result(), command))
+    counts = rasters.histogram
+    classes = len(bundle.card.legend)
     return PredictionFacts(
-        files, bundle.card.legend, sink.pixels, sink.nodata, checked.scene.grid, str(device), checked.warnings
-    )
+        files, bundle.card.legend, tuple(counts[:classes].tolist()), int(counts[classes:].sum()), checked.scene.grid,
+        str(device), checked.warnings, begin,
+    )  # fmt: skip
 
 
-def _free_outputs(card: Card, scene: Path, out: Path, confidence: Path | None, *, overwrite: bool) -> dict[Path, Layer]:
+def _free_outputs(answers: Answers, scene: Path, paths: list[Path], *, overwrite: bool) -> dict[Path, Layer]:
     """Return what is to be written where, the mask last; every name is free."""
-    layers = {} if confidence is None else {confidence: confidence_layer()}
-    if confidence is not None and confidence.resolve() in {f.resolve() for f in files_of(out, mask_layer(card.legend))}:
-        raise OutputError(f"`{confidence}` would be both mask and confidence", hint="give each a name of its own")
-    layers[out] = mask_layer(card.legend)
-    for path, layer in layers.items():
+    layers = dict(zip(paths, answers.layers, strict=True))
+    names: set[Path] = set()
+    for path, layer in zip(paths, answers.layers, strict=True):
+        files = {f.resolve() for f in files_of(path, layer)}
+        if files & names:
+            raise OutputError(f"`{path}` would be two outputs", hint="give each a name of its own")
+        names |= files
         require_free(path, layer, overwrite=overwrite, inputs=[scene])
     return layers
 
 
-def _cut(card: Card, settings: PredictSettings, *, confidence: bool) -> Cut:
-    tile, overlap = cut_of(settings, card.tile)
+def _identity(scene: Scene) -> list[Any]:
+    info = scene.path.stat()
+    return [str(scene.path.resolve()), info.st_size, info.st_mtime_ns, list(scene.indexes)]
+
+
+def _black(card: Card) -> tuple[float, ...]:
     # 8-bit black is 0; other sensors' is measured in training and travels with the model
-    black = card.provenance.get("black", [0.0] * len(card.bands))
-    return Cut(tile, overlap, len(card.legend), card.legend.ignore, tuple(black), confidence)
+    return tuple(card.provenance.get("black", [0.0] * len(card.bands)))
 
 
-class _Sink:
-    """Where finished rows go: into the rasters, and into a count."""
-
-    def __init__(self, layers: dict[Path, Layer], checked: Checked, classes: int) -> None:
-        points = ControlPoints.of(checked.scene.path) if checked.scene.has_gcps else None
-        self._stack = ExitStack()
-        self._counts = np.zeros(256, dtype=np.int64)
-        self._classes = classes
-        self.writers = [
-            self._stack.enter_context(CogWriter(path, checked.scene.grid, layer, points=points))
-            for path, layer in layers.items()
-        ]
-
-    def __enter__(self) -> "_Sink":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def write(self, rows: Rows) -> None:
-        """Write rows to the confidence, if there is one, and to the mask."""
-        if rows.confidence is not None:
-            self.writers[0].write_rows(rows.row, rows.confidence)
-        self.writers[-1].write_rows(rows.row, rows.classes)
-        self._counts += np.bincount(rows.classes.ravel(), minlength=256)
-
-    @property
-    def pixels(self) -> tuple[int, ...]:
-        """Pixels of each class."""
-        return tuple(self._counts[: self._classes].tolist())
-
-    @property
-    def nodata(self) -> int:
-        """Pixels without a class."""
-        return int(self._counts[self._classes :].sum())
+def _choices(cut: Cut, settings: PredictSettings) -> dict[str, Any]:
+    choices: dict[str, Any] = {
+        "tile": cut.tile, "overlap": cut.overlap, "stitch": cut.rule, "precision": settings.precision
+    }  # fmt: skip
+    if settings.bands is not None:
+        choices["bands"] = list(settings.bands)
+    return choices
 
 
 def _tags(
     bundle: Bundle, cut: Cut, settings: PredictSettings, scene: Path, digest: str, command: str
 ) -> dict[str, str]:
     """Return what made the output; no time and no host, so that the same work gives the same bytes."""
-    choices: dict[str, object] = {"tile": cut.tile, "overlap": cut.overlap, "precision": settings.precision}
-    if settings.bands is not None:
-        choices["bands"] = list(settings.bands)
     tags = {
         "GEOSEMI_VERSION": __version__,
-        "GEOSEMI_SETTINGS": json.dumps(choices),
+        "GEOSEMI_SETTINGS": json.dumps(_choices(cut, settings)),
         "GEOSEMI_COMMAND": command,
         "MODEL_SHA256": bundle.digest or "",
         "SCENE": scene.name,

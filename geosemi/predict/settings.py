@@ -14,6 +14,9 @@ class PredictSettings(Settings):
     Attributes:
         tile: side of the square windows in pixels; None takes the size that the model maps best with.
         overlap: pixels that neighbouring windows share; None takes a quarter of the tile.
+        stitch: what becomes of the overlap. `blend`: probabilities weighted by a ramp, without a seam. `centre`: each
+            pixel from the window where it lies deepest; with an overlap of twice the receptive field exactly what one
+            pass over the whole scene would say.
         batch: windows in one forward pass; None takes 1 on a CPU, 8 elsewhere. It never changes the result on a CPU.
         device: `auto` takes a GPU where there is one; else `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: of the forward pass; probabilities are blended in float32 always.
@@ -22,6 +25,7 @@ class PredictSettings(Settings):
 
     tile: int | None = Field(None, ge=16, le=16384)
     overlap: int | None = Field(None, ge=0)
+    stitch: Literal["blend", "centre"] = "blend"
     batch: int | None = Field(None, ge=1, le=1024)
     device: str = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -1,41 +1,65 @@
 """Tiles of a scene from top to bottom, each pixel read from the file once."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from geosemi.geo.scene import Scene, SceneReader, Tile, reading
-from geosemi.geo.window import Window, starts
+from geosemi.geo.grid import Grid
+from geosemi.geo.scene import SceneReader, Tile
+from geosemi.geo.window import Window
 
 
-def tiles_of(scene: Scene, *, tile: int, overlap: int, black: Sequence[float]) -> Generator[Tile, None, None]:
-    """Yield the tiles of `geosemi.geo.window.cover` in row-major order, at most `tile` pixels on a side.
+@dataclass(frozen=True, slots=True)
+class View:
+    """A scene as the network sees it.
+
+    Attributes:
+        grid: of the pixels that are mapped.
+        reading: opens a reader of these pixels, in the thread that reads.
+        black: raw value a band that stands in for nodata, as in training.
+        wanted: tells of a window which pixels (h, w) are asked for; None for all.
+    """
+
+    grid: Grid
+    reading: Callable[[], AbstractContextManager[SceneReader]]
+    black: Sequence[float]
+    wanted: Callable[[Window], npt.NDArray[np.bool_]] | None = None
+
+
+def tiles_of(
+    view: View, rows: Sequence[int], cols: Sequence[int], *, height: int, width: int
+) -> Generator[Tile, None, None]:
+    """Yield tiles in row-major order. A pixel is valid in them where it is known and asked for.
 
     Args:
-        scene: what to read.
-        tile: side of the windows.
-        overlap: of neighbouring windows.
-        black: raw value a band that stands in for nodata, as in training.
+        view: what to read.
+        rows: first rows of the windows, rising.
+        cols: first columns.
+        height: of the windows.
+        width: of the windows.
     """
-    with reading(scene) as reader:
-        for band in bands_of(reader, scene.grid.shape, tile=tile, overlap=overlap):
-            seen = _blackened(band, black)
-            for col in starts(scene.grid.width, tile, overlap):
-                yield _cut(seen, slice(None), slice(col, col + tile))
+    with view.reading() as reader:
+        for band in bands_of(reader, rows, height=height, width=view.grid.width):
+            seen = _blackened(band, view.black)
+            if view.wanted is not None:
+                seen = Tile(seen.image, seen.valid & view.wanted(seen.window), seen.window)
+            for col in cols:
+                yield _cut(seen, slice(None), slice(col, col + width))
 
 
-def bands_of(reader: SceneReader, shape: tuple[int, int], *, tile: int, overlap: int) -> Generator[Tile, None, None]:
-    """Yield full-width tiles, one for each row of windows; what two of them share is not read again.
+def bands_of(reader: SceneReader, rows: Sequence[int], *, height: int, width: int) -> Generator[Tile, None, None]:
+    """Yield full-width tiles of a height, one for each row of windows; what two of them share is not read again.
 
     PNG, JPEG and TIFFs in strips are decoded from the top only: reading a window twice would decode all above it twice.
     """
-    height, width = shape
     kept: Tile | None = None
-    for row in starts(height, tile, overlap):
-        stop = min(row + tile, height)
-        first = row if kept is None else kept.window.stop_row
-        fresh = reader.read(Window(first, 0, stop - first, width))
-        if kept is None or kept.window.stop_row == row:
+    for row in rows:
+        first = row if kept is None else max(row, kept.window.stop_row)
+        fresh = reader.read(Window(first, 0, row + height - first, width))
+        if kept is None or first == row:
             kept = fresh
         else:
             kept = _joined(_cut(kept, slice(row - kept.window.row, None), slice(None)), fresh)

@@ -48,7 +48,12 @@ def test_a_pointwise_model_gives_the_whole_scene_forward(
     scene = make_scene(height=height, width=width, seed=seed)
     cut = PredictSettings(tile=tile, overlap=int(share * tile), batch=batch, device="cpu")
     facts = predict_scene(
-        bundle_of(model), scene, tmp_path / "mask.tif", cut, confidence=tmp_path / "sure.tif", overwrite=True
+        bundle_of(model),
+        scene,
+        tmp_path / "mask.tif",
+        cut,
+        extras={"confidence": tmp_path / "sure.tif"},
+        overwrite=True,
     )
     answer = whole(model, pixels_of(scene))
     mask = pixels(tmp_path / "mask.tif")
@@ -69,7 +74,7 @@ def test_no_seam_where_windows_meet(make_scene, tmp_path, tile, overlap):
     model = EdgeSegmenter()
     scene = make_scene(height=131, width=157, image=np.random.default_rng(1).integers(60, 200, (3, 131, 157), "uint8"))
     cut = PredictSettings(tile=tile, overlap=overlap, device="cpu")
-    predict_scene(bundle_of(model), scene, tmp_path / "mask.tif", cut, confidence=tmp_path / "sure.tif")
+    predict_scene(bundle_of(model), scene, tmp_path / "mask.tif", cut, extras={"confidence": tmp_path / "sure.tif"})
     answer = whole(model, pixels_of(scene))
     assert (pixels(tmp_path / "mask.tif") == answer.argmax(0).numpy()).mean() > 0.9999
     assert np.abs(pixels(tmp_path / "sure.tif") - 254 * answer.amax(0).numpy()).max() <= 0.6
@@ -91,7 +96,11 @@ def test_bytes_are_the_same_for_every_batch_size_and_on_every_run(make_scene, tm
         out, sure = tmp_path / f"{number}" / "mask.tif", tmp_path / f"{number}" / "sure.tif"
         out.parent.mkdir()
         predict_scene(
-            bundle_of(EdgeSegmenter()), scene, out, PredictSettings(batch=batch, device="cpu"), confidence=sure
+            bundle_of(EdgeSegmenter()),
+            scene,
+            out,
+            PredictSettings(batch=batch, device="cpu"),
+            extras={"confidence": sure},
         )
         found.add(tuple(sha(p) for p in sorted(out.parent.iterdir())))
     assert len(found) == 1
@@ -131,7 +140,7 @@ def test_nodata_is_nodata_in_the_mask_and_colours_nothing_beside_it(make_scene, 
     scene = make_scene(image=image, **extra)
     facts = predict_scene(
         bundle_of(model, tile=16), scene, tmp_path / "mask.tif", PredictSettings(device="cpu"),
-        confidence=tmp_path / "sure.tif",
+        extras={"confidence": tmp_path / "sure.tif"},
     )  # fmt: skip
     mask, sure = pixels(tmp_path / "mask.tif"), pixels(tmp_path / "sure.tif")
     answer = whole(TinySegmenter(), plain).argmax(0).numpy()
@@ -218,7 +227,7 @@ def test_the_mask_says_what_made_it_and_nothing_about_when_and_where(make_scene,
     assert tags["SCENE_SHA256"] == sha(scene)
     assert tags["MODEL_SHA256"] == bundle.digest
     assert tags["GEOSEMI_COMMAND"] == command
-    assert json.loads(tags["GEOSEMI_SETTINGS"]) == {"tile": 32, "overlap": 8, "precision": "fp32"}
+    assert json.loads(tags["GEOSEMI_SETTINGS"]) == {"tile": 32, "overlap": 8, "stitch": "blend", "precision": "fp32"}
     assert json.loads(tags["GEOSEMI_LEGEND"]) == bundle.card.legend.to_dict()
     assert str(tmp_path) not in (tmp_path / "mask.tif").read_bytes().decode("latin-1")
     assert "GEOSEMI_COMMAND" in tags
@@ -256,8 +265,8 @@ def test_existing_outputs_and_missing_folders_are_told_before_any_work(make_scen
     with pytest.raises(OutputError, match="no name for a GeoTIFF") as caught:
         run(tmp_path / "mask.jpg")
     assert ".tif" in caught.value.hint
-    with pytest.raises(OutputError, match="would be both mask and confidence"):
-        run(out, confidence=out)
+    with pytest.raises(OutputError, match="would be two outputs"):
+        run(out, extras={"confidence": out})
     assert model.batches == []
     assert leftovers(tmp_path, scene) == []
 
@@ -273,7 +282,7 @@ def test_the_scene_is_never_overwritten(make_scene, tmp_path, link):
         with pytest.raises(OutputError, match="is an input"):
             predict_scene(
                 bundle_of(TinySegmenter()), scene, out if role == "mask" else tmp_path / "mask.tif",
-                PredictSettings(device="cpu"), confidence=out if role == "confidence" else None, overwrite=True,
+                PredictSettings(device="cpu"), extras={"confidence": out} if role != "mask" else {}, overwrite=True,
             )  # fmt: skip
     assert sha(scene) == before
 
@@ -319,7 +328,9 @@ def test_a_scene_that_changes_meanwhile_is_refused(make_scene, tmp_path):
     with pytest.raises(SceneUnreadable, match="changed while it was being read") as caught:
         predict_scene(bundle_of(model), scene, tmp_path / "mask.tif", PredictSettings(device="cpu"))
     assert "copy has finished" in caught.value.hint
-    assert leftovers(tmp_path, scene) == []
+    assert [p.name for p in tmp_path.iterdir() if p != scene] == [".mask.tif.unfinished"]  # of no use, and replaced by:
+    predict_scene(bundle_of(TinySegmenter()), scene, tmp_path / "mask.tif", PredictSettings(device="cpu"))
+    assert {p.name for p in tmp_path.iterdir()} == {scene.name, "mask.tif", "mask.qml", "mask.tif.aux.xml"}
 
 
 def test_a_network_that_answers_nan_is_refused(make_scene, tmp_path):
@@ -339,6 +350,81 @@ def test_settings_that_cannot_be_are_refused(make_scene, tmp_path):
         with pytest.raises(ConfigError, match=text) as caught:
             predict_scene(bundle, scene, out, wrong)
         assert hint in caught.value.hint
+
+
+@given(
+    height=st.integers(1, 70), width=st.integers(1, 70), tile=st.integers(16, 48), more=st.integers(0, 9),
+    batch=st.integers(1, 4), seed=st.integers(0, 3),
+)  # fmt: skip
+@settings(max_examples=40)
+def test_centre_is_one_pass_over_the_whole_scene(make_scene, tmp_path, height, width, tile, more, batch, seed):
+    """Every pixel, rims and corners too, for any size, where windows share twice the reach of the network or more."""
+    model = EdgeSegmenter(seed=seed)
+    scene = make_scene(height=height, width=width, seed=seed)
+    overlap = min(2 * model.reach + more, tile - 1)
+    cut = PredictSettings(tile=tile, overlap=overlap, stitch="centre", batch=batch, device="cpu")
+    predict_scene(
+        bundle_of(model), scene, tmp_path / "mask.tif", cut,
+        extras={"probabilities": tmp_path / "p.tif"}, overwrite=True, resume=False,
+    )  # fmt: skip
+    answer = whole(model, pixels_of(scene))
+    with rasterio.open(tmp_path / "p.tif") as made:
+        assert np.abs(made.read() - 254 * answer.numpy()).max() <= 0.51
+    first, second = answer.topk(2, dim=0).values
+    clear = (first - second).numpy() > 1e-5  # elsewhere the order of sums decides
+    assert (pixels(tmp_path / "mask.tif") == answer.argmax(0).numpy())[clear].all()
+
+
+@pytest.mark.parametrize("stitch", ["blend", "centre"])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(make_scene, tmp_path, stitch):
+    scene = make_scene(height=1700, width=60)
+    cut = PredictSettings(tile=64, stitch=stitch, device="cpu")
+    extras = {"confidence": tmp_path / "sure.tif", "probabilities_float16": tmp_path / "p.tif"}
+    out = tmp_path / "mask.tif"
+
+    def run(model, **more):
+        return predict_scene(bundle_of(model), scene, out, cut, extras=extras, overwrite=True, **more)
+
+    model = CountingSegmenter()
+    run(model)
+    wanted, windows = {p.name: sha(p) for p in tmp_path.iterdir()}, len(model.batches)
+    for path in (out, *extras.values()):
+        path.unlink()
+
+    def stop(_):
+        if len(model.batches) == 0.8 * windows // 1:
+            raise Spilt
+
+    model = CountingSegmenter(on_batch=stop)
+    with pytest.raises(Spilt):
+        run(model)
+    assert not out.exists()
+    model = CountingSegmenter()
+    facts = run(model, resume=True)
+    assert facts.resumed == 1024
+    assert len(model.batches) < 0.5 * windows
+    assert {p.name: sha(p) for p in tmp_path.iterdir()} == wanted
+    assert sum(facts.pixels) + facts.nodata == 1700 * 60
+
+
+def test_work_of_other_settings_is_not_gone_on_with(make_scene, tmp_path):
+    scene = make_scene(height=1200, width=40)
+
+    def stop(_):
+        if len(model.batches) == 80:
+            raise Spilt
+
+    def run(**more):
+        predict_scene(
+            bundle_of(model), scene, tmp_path / "mask.tif", PredictSettings(tile=32, device="cpu", **more), resume=True
+        )
+
+    model = CountingSegmenter(on_batch=stop)
+    with pytest.raises(Spilt):
+        run()
+    with pytest.raises(ConfigError, match=r"other work: `overlap` was 8, now 4") as caught:
+        run(overlap=4)
+    assert "--restart" in caught.value.hint
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
