@@ -22,7 +22,7 @@ from rasterio._err import CPLE_BaseError  # some metadata getters raise it bare;
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 
-from geosemi.errors import SceneUnreadable
+from geosemi.errors import InputError, SceneUnreadable
 from geosemi.geo.gate import Blocks, driver_of, is_planar, look_at_blocks, require_sane
 from geosemi.geo.grid import Grid
 from geosemi.geo.remote import Remote
@@ -66,7 +66,10 @@ class RasterFile:
         self._log = log
         gcps, _ = dataset.gcps
         self.has_gcps = bool(gcps)
-        self.grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+        try:
+            self.grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+        except InputError as error:
+            raise SceneUnreadable(f"`{path}`: {error.message}", hint=error.hint) from error
 
     @property
     def count(self) -> int:
