@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from geosemi.errors import OutputError
-from geosemi.geo.commit import private_folder, publish, require_writable, write_files
+from geosemi.geo.commit import naming_disk, private_folder, publish, require_writable, write_files
 
 OLD, NEW = b"old" * 1000, b"new" * 2000
 
@@ -205,6 +205,16 @@ def test_a_file_system_that_cannot_sync_folders_is_good_enough(
     monkeypatch.setattr(os, "fsync", no_folders)
     write_files({tmp_path / "m.tif": NEW})
     assert (tmp_path / "m.tif").read_bytes() == NEW
+
+
+def test_what_works_is_returned_and_only_the_disks_errors_are_renamed(tmp_path: Path):
+    assert naming_disk(tmp_path / "m.tif", lambda: 7) == 7
+    with pytest.raises(OutputError, match=r"`.*m\.tif` cannot be written: No such file or directory") as caught:
+        naming_disk(tmp_path / "m.tif", (tmp_path / "none" / "x").touch)
+    assert caught.value.hint == "check the folder and the disk"
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    with pytest.raises(ZeroDivisionError):
+        naming_disk(tmp_path / "m.tif", lambda: 1 // 0)
 
 
 # --- killed at any moment
