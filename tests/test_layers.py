@@ -289,6 +289,15 @@ def test_maps_are_vectorised_styled_and_scored_without_torch():
     assert not loaded & {"torch", "torchvision", "torchgeo", "lightning"}
 
 
+def test_a_config_is_checked_without_torch():
+    """A misspelt key is told in a second; torch alone takes three, what trains takes ten."""
+    modules = [module_of(path) for path in FILES if path.stem in {"settings", "spec"}]
+    assert {"geosemi.train.settings", "geosemi.models.spec"} <= set(modules)
+    loaded = loaded_by("import " + ", ".join(modules))
+    assert "pydantic" in loaded
+    assert not loaded & {"torch", "rasterio", "numpy", "geopandas"}
+
+
 def test_help_is_quick():
     """Under half a second on the clock, the best of five: other programs on the machine delay some of the calls."""
     seconds = []

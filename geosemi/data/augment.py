@@ -6,12 +6,10 @@ view); on top of it colour jitter, grey, blur and CutMix (the strong views). Ord
 All numbers are drawn on the CPU from one generator, so a step sees the same crops on every device.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Self
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
@@ -19,41 +17,11 @@ from torchvision.transforms.v2 import functional as vision
 from geosemi.data.batch import Chips, Labelled, Unlabelled
 from geosemi.data.cutmix import draw_boxes
 from geosemi.data.normalise import Radiometry
-from geosemi.data.photometric import Draws, PhotometricSettings, strong_colours
+from geosemi.data.photometric import Draws, strong_colours
+from geosemi.data.settings import AugmentSettings
 from geosemi.errors import InputError
-from geosemi.settings import Settings
 
 IGNORE = 255  # label of pixels without truth, in every batch
-
-
-class AugmentSettings(Settings):
-    """What happens between a chip and a crop.
-
-    Attributes:
-        size: S, side of the crops, pixels.
-        scale: range of the random rescale, as a factor of the chip's long side.
-        flip: probability of a left-right flip.
-        vertical_flip: probability of an up-down flip; 0 as in the papers' code, 0.5 is natural for nadir images.
-        rotate90: whether crops are turned by a random quarter turn; off as in the papers' code.
-        strong: colour changes of the strong views.
-        views: strong views a crop. FixMatch and its kin use the first only; UniMatch uses both.
-        cutmix: probability that a strong view has a CutMix box.
-    """
-
-    size: int = Field(default=128, ge=8)
-    scale: tuple[float, float] = (0.5, 2.0)
-    flip: float = Field(default=0.5, ge=0, le=1)
-    vertical_flip: float = Field(default=0.0, ge=0, le=1)
-    rotate90: bool = False
-    strong: PhotometricSettings = PhotometricSettings()
-    views: int = Field(default=2, ge=1, le=2)
-    cutmix: float = Field(default=0.5, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise ValueError(f"`scale` is a range of positive numbers, lowest first, got {self.scale}")
-        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from geosemi.data.scenes import DataSettings, SceneFiles
+from geosemi.data.scenes import SceneFiles
+from geosemi.data.settings import DataSettings
 from geosemi.errors import LegendError
 from geosemi.geo.burn import VectorLabels, is_vector
 from geosemi.geo.grid import Grid

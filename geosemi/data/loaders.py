@@ -6,28 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 
 from geosemi.data.batch import Chips
 from geosemi.data.keyed import keyed_generator
 from geosemi.data.labels import NO_TRUTH
-from geosemi.data.scenes import DataSettings, SceneSet
+from geosemi.data.scenes import SceneSet
+from geosemi.data.settings import DataSettings, LoaderSettings
 from geosemi.data.splits import Region, Split
 from geosemi.data.torchgeo import ChipSampler, GeoQuery, SceneDataset, to_chips, to_slices
 from geosemi.geo.window import Window, cover
-from geosemi.settings import Settings
 
 KEEP_BYTES = 2**30  # scenes are decoded once and kept while all of them together stay under this
-
-
-class LoaderSettings(Settings):
-    """How chips are read."""
-
-    size: int = Field(256, ge=32, description="side of a chip in pixels, before augmentation")
-    labelled: int = Field(4, ge=1, description="labelled chips a step and device")
-    unlabelled: int = Field(4, ge=1, description="unlabelled chips a step and device")
-    workers: int = Field(0, ge=0, description="processes that read; 0 reads in the training process")
 
 
 @dataclass(frozen=True, slots=True)

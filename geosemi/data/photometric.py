@@ -1,46 +1,16 @@
 """Strong colour changes: jitter, grey and blur of unit images, drawn per sample, computed on the images' device."""
 
-import math
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from pydantic import Field, model_validator
 from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
 
-from geosemi.settings import Settings
+from geosemi.data.settings import PhotometricSettings
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
-
-
-class PhotometricSettings(Settings):
-    """How far a strong view departs from the weak one. The defaults are UniMatch's.
-
-    Attributes:
-        jitter: probability of colour jitter.
-        brightness: factor is uniform in 1 ± this; contrast and saturation likewise.
-        hue: shift is uniform in ± this, as a share of the colour circle.
-        grey: probability of losing all colour.
-        blur: probability of Gaussian blur.
-        sigma: range of the blur's standard deviation, pixels.
-    """
-
-    jitter: float = Field(default=0.8, ge=0, le=1)
-    brightness: float = Field(default=0.5, ge=0, le=1)
-    contrast: float = Field(default=0.5, ge=0, le=1)
-    saturation: float = Field(default=0.5, ge=0, le=1)
-    hue: float = Field(default=0.25, ge=0, le=0.5)
-    grey: float = Field(default=0.2, ge=0, le=1)
-    blur: float = Field(default=0.5, ge=0, le=1)
-    sigma: tuple[float, float] = (0.1, 2.0)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if not 0 < self.sigma[0] <= self.sigma[1] < math.inf:
-            raise ValueError(f"`sigma` is a range of positive numbers, lowest first, got {self.sigma}")
-        return self
 
 
 @dataclass(frozen=True, slots=True)

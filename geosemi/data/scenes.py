@@ -6,39 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
 from geosemi.data.listfiles import read_list
 from geosemi.data.matching import RASTER_SUFFIXES, match_rasters, partner, strays
+from geosemi.data.settings import DataSettings
 from geosemi.errors import BandMismatch, ConfigError, DatasetMissing, InputError, LegendError
 from geosemi.geo.burn import VECTOR_SUFFIXES
 from geosemi.geo.scene import Scene
 from geosemi.legend import Legend
-from geosemi.settings import Settings
 from geosemi.yamlfile import read_yaml
-
-
-class DataSettings(Settings):
-    """Where scenes and labels are. Relative paths are relative to `root`.
-
-    A folder means all rasters in it; a glob (`2024/**/*.tif`) means what it matches. A label belongs to the scene with
-    the same file name up to the suffix, and is a raster on the scene's grid or a vector layer in any crs.
-    """
-
-    dataset: str = Field("scenes", description="`scenes`, or the name of a data set that `geosemi prepare` knows")
-    root: Path = Field(Path(), description="folder that the other paths start from")
-    images: str = Field("images", description="folder or glob of scenes that may have labels")
-    labels: str = Field("labels", description="folder of label rasters or vector layers")
-    unlabelled: str | None = Field("unlabelled", description="folder or glob of scenes without labels; may be absent")
-    opinions: str | None = Field("opinions", description="folder of opinion rasters, one a scene; may be absent")
-    legend: Path = Field(Path("legend.yaml"), description="the classes")
-    label_column: str | None = Field(None, description="class column of vector labels; found by name if not given")
-    label_outside: str | None = Field(None, description="class of pixels that no label polygon covers")
-    bands: tuple[int, ...] | None = Field(None, description="1-based bands to use; all if not given")
-    validation: tuple[str, ...] = Field((), description="names or globs of scenes kept for validation")
-    test: tuple[str, ...] = Field((), description="names or globs of scenes kept for testing, never seen in training")
-    lists: Path | None = Field(None, description="folder with labeled.txt, unlabeled.txt, val.txt (two columns a line)")
-
 
 Part = Literal["train", "val", "test", "unlabelled"]
 

@@ -10,32 +10,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 
 from geosemi.data.ground import ground_blocks, lies_on, shared_groups
 from geosemi.data.keyed import keyed_generator
 from geosemi.data.scenes import Part, SceneFiles, SceneSet
+from geosemi.data.settings import SplitSettings
 from geosemi.data.statistics import Truth
 from geosemi.errors import ConfigError
 from geosemi.geo.commit import write_files
 from geosemi.geo.window import Window
-from geosemi.settings import Settings
-
-
-class SplitSettings(Settings):
-    """How scenes are divided, and how much of the training ground may show its labels."""
-
-    ratio: float = Field(5.0, gt=0, le=100, description="percent of the training blocks whose labels are used")
-    unit: Literal["scene", "block", "patch"] = Field(
-        "scene", description="what is divided; `patch` leaks, as in the papers"
-    )
-    block: int = Field(256, ge=32, description="side of a block in pixels: the unit of labelling")
-    validation: float = Field(0.2, ge=0, lt=1, description="share of the ground for validation where none is named")
-    test: float = Field(0.2, ge=0, lt=1, description="share of the ground for testing where none is named")
-    seed: int = Field(42, ge=0, description="chooses blocks and scenes; the same for every method that is compared")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import torch
 from geosemi.data.keyed import keyed_generator
 from geosemi.data.labels import NO_TRUTH, reading_labels
 from geosemi.data.normalise import Radiometry
-from geosemi.data.scenes import DataSettings, SceneFiles, SceneSet
+from geosemi.data.scenes import SceneFiles, SceneSet
+from geosemi.data.settings import DataSettings
 from geosemi.errors import InputError
 from geosemi.geo.scene import reading
 from geosemi.geo.window import Window

@@ -25,7 +25,8 @@ from torchgeo.samplers import GeoSampler
 from geosemi.data.batch import Chips
 from geosemi.data.keyed import keyed_generator
 from geosemi.data.labels import NO_TRUTH, LabelReader, reading_labels
-from geosemi.data.scenes import DataSettings, SceneFiles
+from geosemi.data.scenes import SceneFiles
+from geosemi.data.settings import DataSettings
 from geosemi.errors import InputError
 from geosemi.geo.burn import is_vector
 from geosemi.geo.grid import Grid

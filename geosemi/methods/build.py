@@ -1,20 +1,14 @@
 """Which methods there are: `METHODS` is the whole registry."""
 
 from types import MappingProxyType
-from typing import Annotated
-
-from pydantic import Field
 
 from geosemi.methods.base import Method
-from geosemi.methods.fixmatch import FixMatch, FixMatchSettings
-from geosemi.methods.mean_teacher import MeanTeacher, MeanTeacherSettings
-from geosemi.methods.semiearth import SemiEarth, SemiEarthSettings
-from geosemi.methods.supervised import Supervised, SupervisedSettings
+from geosemi.methods.fixmatch import FixMatch
+from geosemi.methods.mean_teacher import MeanTeacher
+from geosemi.methods.semiearth import SemiEarth
+from geosemi.methods.settings import MethodSettings
+from geosemi.methods.supervised import Supervised
 from geosemi.models.segmenter import Segmenter
-
-MethodSettings = Annotated[
-    SupervisedSettings | MeanTeacherSettings | FixMatchSettings | SemiEarthSettings, Field(discriminator="name")
-]
 
 METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(
     {"supervised": Supervised, "mean_teacher": MeanTeacher, "fixmatch": FixMatch, "semiearth": SemiEarth}

@@ -1,10 +1,8 @@
 """FixMatch with a moving-average teacher: the core that UniMatch V2, RS-MTDF and SemiEarth share."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from geosemi.data.batch import Batch, Unlabelled
@@ -12,25 +10,8 @@ from geosemi.methods.averaged import AveragedTeacher
 from geosemi.methods.base import Progress
 from geosemi.methods.losses import consistency, cross_entropy, ramp_up
 from geosemi.methods.pseudo import Pseudo, mix
+from geosemi.methods.settings import FixMatchSettings
 from geosemi.models.segmenter import Segmenter
-from geosemi.settings import Settings
-
-
-class FixMatchSettings(Settings):
-    """Numbers of FixMatch-EMA; the defaults are those of UniMatch V2's code.
-
-    Attributes:
-        threshold: τ, confidence from which a pseudo-label is trained on.
-        ema: largest share that the teacher keeps of itself in a step.
-        warm_up: share of the run over which the weight of pseudo-labels grows (exp(−5 (1 − t)²)). 0 as released, where
-            the backbone is pretrained; a network that starts from scratch first calls everything the commonest class,
-            is sure of it, and with 0 learns that from itself.
-    """
-
-    name: Literal["fixmatch"] = "fixmatch"
-    threshold: float = Field(default=0.95, ge=0, lt=1)
-    ema: float = Field(default=0.996, ge=0, lt=1)
-    warm_up: float = Field(default=0.0, ge=0, le=1)
 
 
 class FixMatch(AveragedTeacher):

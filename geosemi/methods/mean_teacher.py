@@ -1,33 +1,16 @@
 """Mean Teacher (Tarvainen and Valpola, 2017), in the form that remote sensing uses for segmentation."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from geosemi.data.batch import Batch
 from geosemi.methods.averaged import AveragedTeacher
 from geosemi.methods.base import Progress
 from geosemi.methods.losses import cross_entropy, ramp_up, squared_distance
+from geosemi.methods.settings import MeanTeacherSettings
 from geosemi.models.segmenter import Segmenter
-from geosemi.settings import Settings
-
-
-class MeanTeacherSettings(Settings):
-    """Numbers of Mean Teacher.
-
-    Attributes:
-        ema: largest share that the teacher keeps of itself in a step.
-        weight: of the consistency loss, once ramped up.
-        ramp: share of the run over which that weight grows.
-    """
-
-    name: Literal["mean_teacher"] = "mean_teacher"
-    ema: float = Field(default=0.99, ge=0, lt=1)
-    weight: float = Field(default=1.0, ge=0)
-    ramp: float = Field(default=0.1, ge=0, le=1)
 
 
 class MeanTeacher(AveragedTeacher):

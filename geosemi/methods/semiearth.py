@@ -1,42 +1,15 @@
 """SemiEarth (arXiv 2602.00202): FixMatch-EMA whose pseudo-labels an opinion purifies (VLM-PP)."""
 
-from dataclasses import asdict, replace
-from typing import Literal
+from dataclasses import asdict
 
-from pydantic import Field
 from torch import Tensor
 
 from geosemi.data.batch import Unlabelled
-from geosemi.methods.fixmatch import FixMatch, FixMatchSettings
+from geosemi.methods.fixmatch import FixMatch
 from geosemi.methods.pseudo import Pseudo
+from geosemi.methods.settings import FixMatchSettings, SemiEarthSettings
 from geosemi.models.segmenter import Segmenter
 from geosemi.purify.fuse import Audit, purify
-from geosemi.purify.rules import PurifySettings, Rules
-from geosemi.settings import Settings
-
-
-class SemiEarthSettings(Settings):
-    """Numbers of SemiEarth.
-
-    Attributes:
-        threshold: τ of FixMatch, the last filter of pseudo-labels; where purification has a filter of its own (mode
-            `paper`, or `purify.post_threshold`) that one holds for crops with opinions.
-        ema: largest share that the teacher keeps of itself in a step.
-        warm_up: share of the run over which the weight of pseudo-labels grows, as in `FixMatchSettings`.
-        purify: how an opinion is weighed.
-    """
-
-    name: Literal["semiearth"] = "semiearth"
-    threshold: float = Field(default=0.95, ge=0, lt=1)
-    ema: float = Field(default=0.996, ge=0, lt=1)
-    warm_up: float = Field(default=0.0, ge=0, le=1)
-    purify: PurifySettings = PurifySettings()
-
-    def rules(self) -> Rules | None:
-        """Return the rules of purification, None for `off`."""
-        rules = self.purify.rules()
-        own = self.purify.mode == "paper" or self.purify.post_threshold is not None
-        return rules if rules is None or own else replace(rules, post_threshold=self.threshold)
 
 
 class SemiEarth(FixMatch):

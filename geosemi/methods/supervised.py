@@ -1,21 +1,14 @@
 """Supervised: the labels alone, what every other method is measured against."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 from torch import Tensor
 
 from geosemi.data.batch import Batch
 from geosemi.methods.base import Method, Progress
 from geosemi.methods.losses import cross_entropy
+from geosemi.methods.settings import SupervisedSettings
 from geosemi.models.segmenter import Segmenter
-from geosemi.settings import Settings
-
-
-class SupervisedSettings(Settings):
-    """The supervised baseline has nothing to set."""
-
-    name: Literal["supervised"] = "supervised"
 
 
 class Supervised(Method):

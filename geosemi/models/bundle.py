@@ -20,12 +20,14 @@ from torch import Tensor
 from geosemi.errors import BundleError, GeosemiError
 from geosemi.geo.commit import write_files
 from geosemi.legend import Legend
-from geosemi.models.build import ModelSpec, skeleton
+from geosemi.models.build import skeleton
 from geosemi.models.segmenter import Segmenter
+from geosemi.models.spec import BUNDLE, ModelSpec
 from geosemi.models.tensorfile import TensorFile, read_tensors
 
+__all__ = ["BUNDLE", "FORMAT", "Bundle", "Card"]
+
 FORMAT = 1  # rises when an older geosemi can no longer read the file
-BUNDLE = "bundle.safetensors"  # what training calls its best model in a run folder
 _KEY = "geosemi"
 _DAMAGED = "copy the file again from where it came, or train again"
 

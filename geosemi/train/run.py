@@ -27,8 +27,9 @@ from geosemi.methods.base import Method
 from geosemi.methods.build import build_method
 from geosemi.metrics import Confusion, Scores, score
 from geosemi.models.build import build_segmenter
-from geosemi.models.bundle import BUNDLE, Bundle, Card
+from geosemi.models.bundle import Bundle, Card
 from geosemi.models.segmenter import Segmenter
+from geosemi.models.spec import BUNDLE
 from geosemi.train.checkpoint import checkpoints
 from geosemi.train.loop import Outcome, Trainer
 from geosemi.train.pictures import Panel, draw_panels

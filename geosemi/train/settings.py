@@ -4,12 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from geosemi.data.augment import AugmentSettings
-from geosemi.data.loaders import LoaderSettings
-from geosemi.data.scenes import DataSettings
-from geosemi.data.splits import SplitSettings
-from geosemi.methods.build import MethodSettings
-from geosemi.models.build import ModelSpec
+from geosemi.data.settings import AugmentSettings, DataSettings, LoaderSettings, SplitSettings
+from geosemi.methods.settings import MethodSettings
+from geosemi.models.spec import ModelSpec
 from geosemi.settings import Settings
 
 Precision = Literal["fp32", "bf16", "fp16"]

@@ -17,7 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 from geosemi.data.batch import Batch, Labelled, Unlabelled
 from geosemi.errors import InputError
 from geosemi.methods.base import IGNORE, Method, Progress
-from geosemi.methods.build import METHODS, MethodSettings, build_method
+from geosemi.methods.build import METHODS, build_method
+from geosemi.methods.settings import MethodSettings
 from geosemi.models.light import LightSegmenter
 from geosemi.models.segmenter import Segmenter
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from geosemi.data.batch import Batch, Labelled, Unlabelled
 from geosemi.methods.base import Progress
-from geosemi.methods.build import METHODS, MethodSettings, build_method
+from geosemi.methods.build import METHODS, build_method
 from geosemi.methods.fixmatch import FixMatch, FixMatchSettings
 from geosemi.methods.mean_teacher import MeanTeacher, MeanTeacherSettings
 from geosemi.methods.semiearth import SemiEarth, SemiEarthSettings
+from geosemi.methods.settings import MethodSettings
 from geosemi.methods.supervised import Supervised, SupervisedSettings
 from geosemi.models.segmenter import Segmenter
 from geosemi.purify.rules import PurifySettings

@@ -7,7 +7,8 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from geosemi.models.build import MODELS, ModelName, ModelSpec, build_segmenter
+from geosemi.models.build import MODELS, build_segmenter
+from geosemi.models.spec import ModelName, ModelSpec
 
 
 def test_every_name_has_a_builder():

@@ -1,0 +1,76 @@
+"""What each method may be told. This file imports no torch: a wrong config is told in a second, not in ten."""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from geosemi.purify.rules import PurifySettings, Rules
+from geosemi.settings import Settings
+
+
+class SupervisedSettings(Settings):
+    """The supervised baseline has nothing to set."""
+
+    name: Literal["supervised"] = "supervised"
+
+
+class MeanTeacherSettings(Settings):
+    """Numbers of Mean Teacher.
+
+    Attributes:
+        ema: largest share that the teacher keeps of itself in a step.
+        weight: of the consistency loss, once ramped up.
+        ramp: share of the run over which that weight grows.
+    """
+
+    name: Literal["mean_teacher"] = "mean_teacher"
+    ema: float = Field(default=0.99, ge=0, lt=1)
+    weight: float = Field(default=1.0, ge=0)
+    ramp: float = Field(default=0.1, ge=0, le=1)
+
+
+class FixMatchSettings(Settings):
+    """Numbers of FixMatch-EMA; the defaults are those of UniMatch V2's code.
+
+    Attributes:
+        threshold: τ, confidence from which a pseudo-label is trained on.
+        ema: largest share that the teacher keeps of itself in a step.
+        warm_up: share of the run over which the weight of pseudo-labels grows (exp(−5 (1 − t)²)). 0 as released, where
+            the backbone is pretrained; a network that starts from scratch first calls everything the commonest class,
+            is sure of it, and with 0 learns that from itself.
+    """
+
+    name: Literal["fixmatch"] = "fixmatch"
+    threshold: float = Field(default=0.95, ge=0, lt=1)
+    ema: float = Field(default=0.996, ge=0, lt=1)
+    warm_up: float = Field(default=0.0, ge=0, le=1)
+
+
+class SemiEarthSettings(Settings):
+    """Numbers of SemiEarth.
+
+    Attributes:
+        threshold: τ of FixMatch, the last filter of pseudo-labels; where purification has a filter of its own (mode
+            `paper`, or `purify.post_threshold`) that one holds for crops with opinions.
+        ema: largest share that the teacher keeps of itself in a step.
+        warm_up: share of the run over which the weight of pseudo-labels grows, as in `FixMatchSettings`.
+        purify: how an opinion is weighed.
+    """
+
+    name: Literal["semiearth"] = "semiearth"
+    threshold: float = Field(default=0.95, ge=0, lt=1)
+    ema: float = Field(default=0.996, ge=0, lt=1)
+    warm_up: float = Field(default=0.0, ge=0, le=1)
+    purify: PurifySettings = PurifySettings()
+
+    def rules(self) -> Rules | None:
+        """Return the rules of purification, None for `off`."""
+        rules = self.purify.rules()
+        own = self.purify.mode == "paper" or self.purify.post_threshold is not None
+        return rules if rules is None or own else replace(rules, post_threshold=self.threshold)
+
+
+MethodSettings = Annotated[
+    SupervisedSettings | MeanTeacherSettings | FixMatchSettings | SemiEarthSettings, Field(discriminator="name")
+]
