@@ -47,6 +47,14 @@ def vectorize(
         ),
     ] = "0",
     smooth: Annotated[bool, typer.Option("--smooth", help="Round the corners of shared edges.")] = False,
+    regularize: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS",
+            help="Give polygons of this class right angles (buildings); may be given again. They then no longer share "
+            "every edge with their neighbours.",
+        ),
+    ] = None,
     dissolve: Annotated[bool, typer.Option("--dissolve", help="Write one multipolygon a class.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
@@ -62,7 +70,9 @@ def vectorize(
     from geosemi.geo.vectors import limits_of
     from geosemi.stop import stop_on_signals
 
-    settings = _settings(simplify, min_area_m2=min_area, smooth=smooth, dissolve=dissolve)
+    settings = _settings(
+        simplify, min_area_m2=min_area, smooth=smooth, dissolve=dissolve, regularize=tuple(regularize or ())
+    )  # fmt: skip
     classes = require_legend(mask, legend)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if (limits := limits_of(out)) is not None:

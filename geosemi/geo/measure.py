@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pyproj import CRS, Geod, Transformer
 
+from geosemi.geo.corners import Ints
 from geosemi.geo.grid import Grid
 from geosemi.geo.rings import Shapes
 
@@ -32,6 +33,29 @@ def pixel_area(grid: Grid) -> float | None:
     """Return the area (m²) that every pixel has, or None where it depends on the pixel's place."""
     measures = measurer(grid)
     return measures.pixel if isinstance(measures, _Plane) else None
+
+
+def pixel_sides(grid: Grid) -> tuple[float, float]:
+    """Return width and height of the pixel in the raster's middle, metres on the ground."""
+    row, col = np.full(2, grid.height // 2), np.full(2, grid.width // 2)
+    _, (around_one, around_two) = measurer(grid)(rectangles(row, col, np.array([1, 2])))
+    across = float(around_two - around_one) / 2
+    return across, float(around_one) / 2 - across
+
+
+def rectangles(row: Ints, col: Ints, length: Ints) -> Shapes:
+    """Return runs of pixels as polygons."""
+    count = len(row)
+    cols = np.stack([col, col, col + length, col + length, col], axis=1)
+    rows = np.stack([row, row + 1, row + 1, row, row], axis=1)
+    return Shapes(
+        corners=np.stack([cols, rows], axis=2).reshape(-1, 2).astype(np.int32),
+        rings=np.arange(0, 5 * count + 1, 5),
+        polygons=np.arange(count + 1),
+        value=np.zeros(count, dtype=np.uint8),
+        n_px=length,
+        tallies=np.empty((count, 0), dtype=np.int64),
+    )
 
 
 def measurer(grid: Grid) -> Callable[[Shapes], Sizes]:

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from geosemi.errors import LegendError
 from geosemi.geo.commit import private_folder, publish, require_writable
 from geosemi.geo.corners import Bytes
 from geosemi.geo.coverage import CoverageTracer
@@ -15,11 +16,15 @@ from geosemi.geo.features import Features, layer_and_sink
 from geosemi.geo.formats import convert
 from geosemi.geo.grid import Grid
 from geosemi.geo.maskrows import ReadRows, open_confidence, open_mask
+from geosemi.geo.measure import pixel_sides
+from geosemi.geo.regularize import Squaring
 from geosemi.geo.slivers import Slivers, run_sizes
 from geosemi.geo.tally import Tally
 from geosemi.geo.tracing import Tracer
 from geosemi.geo.vectors import require_format
 from geosemi.legend import Legend
+
+_LEAST_WALL = 2.0  # pixels
 
 
 class PolygonSettings(BaseModel):
@@ -34,6 +39,8 @@ class PolygonSettings(BaseModel):
         simplify_m: the same in metres.
         smooth: round the corners of shared boundaries, after simplifying (see `geosemi.geo.smooth`).
         dissolve: write one multipolygon a class instead of one polygon a patch.
+        regularize: names of classes, e.g. buildings, whose polygons get right angles, each by itself: they no longer
+            share every edge with their neighbours (see `geosemi.geo.regularize`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +51,7 @@ class PolygonSettings(BaseModel):
     simplify_m: float = Field(0.0, ge=0, allow_inf_nan=False)
     smooth: bool = False
     dissolve: bool = False
+    regularize: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _one_unit(self) -> Self:
@@ -90,7 +98,7 @@ def polygonize(
 
     Raises:
         OutputError: the output exists, cannot be written, or its extension is unknown.
-        LegendError: the mask holds a value that is no class, or is no mask at all.
+        LegendError: the mask holds a value that is no class, or is no mask at all; a class to regularize is unknown.
         GridMismatch: it is placed by ground control points only, or the confidence lies elsewhere.
         SceneUnreadable, UnsafeInput, ResourceError: as `geosemi.geo.raster.open_raster`.
     """
@@ -100,7 +108,9 @@ def polygonize(
         require_writable(out, overwrite=overwrite, inputs=inputs)
         with private_folder(out) as folder:
             layer, sink = layer_and_sink(folder, grid, dissolve=settings.dissolve)
-            features = Features(grid, legend, sink, has_confidence=sureness is not None)
+            features = Features(
+                grid, legend, sink, has_confidence=sureness is not None, change=_squaring(grid, legend, settings)
+            )  # fmt: skip
             tracer = _tracer(grid, settings, has_confidence=sureness is not None)
             done = 0
             for values in _bands(classes, grid, settings, on_progress):
@@ -121,6 +131,20 @@ def _tracer(grid: Grid, settings: PolygonSettings, *, has_confidence: bool) -> T
     if tolerance or settings.smooth:
         return CoverageTracer(grid.width, tolerance=tolerance, smooth=settings.smooth, has_confidence=has_confidence)
     return Tracer(grid.width, Tally(grid.width) if has_confidence else None)
+
+
+def _squaring(grid: Grid, legend: Legend, settings: PolygonSettings) -> Squaring | None:
+    for name in settings.regularize:
+        if name not in legend.names:
+            raise LegendError(f"`{name}` is no class of `{legend.name}`", hint=f"its classes are {_listed(legend)}")
+    if not settings.regularize:
+        return None
+    values = frozenset(legend.names.index(name) for name in settings.regularize)
+    return Squaring(values, pixel_sides(grid), max(settings.tolerance_px(grid), _LEAST_WALL))
+
+
+def _listed(legend: Legend) -> str:
+    return ", ".join(f"`{name}`" for name in legend.names)
 
 
 def _bands(

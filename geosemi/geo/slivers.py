@@ -20,9 +20,8 @@ import numpy.typing as npt
 
 from geosemi.geo.corners import OUTSIDE, Bytes, Ints
 from geosemi.geo.grid import Grid
-from geosemi.geo.measure import measurer, pixel_area
+from geosemi.geo.measure import measurer, pixel_area, pixel_sides, rectangles
 from geosemi.geo.regions import find_runs, united
-from geosemi.geo.rings import Shapes
 
 _FEED_PIXELS = 2**20
 _UNITS = 2**16  # parts of a pixel, where pixels differ in size: areas become whole numbers
@@ -46,20 +45,18 @@ class RunSizes:
 
 def run_sizes(grid: Grid, min_area: float) -> RunSizes:
     """Return how runs and edges are measured on a grid, and that patches of less than `min_area` m² are too small."""
-    measure = measurer(grid)
-    row, col = np.full(2, grid.height // 2), np.full(2, grid.width // 2)
-    areas, (around_one, around_two) = measure(_rectangles(row, col, np.array([1, 2])))
-    across = float(around_two - around_one) / 2
-    edges = (across, float(around_one) / 2 - across)
+    edges = pixel_sides(grid)
     if (pixel := pixel_area(grid)) is not None:
         # whole pixels, as `n_px × pixel < min_area` says it
         limit = math.ceil(min_area / pixel)
         limit += (limit * pixel < min_area) - ((limit - 1) * pixel >= min_area)
         return RunSizes(lambda _row, _col, length: length, limit, edges)
-    unit = float(areas[0]) / _UNITS
+    measure = measurer(grid)
+    middle = rectangles(*(np.array([n]) for n in (grid.height // 2, grid.width // 2, 1)))
+    unit = float(measure(middle)[0][0]) / _UNITS
 
     def sizes(row: Ints, col: Ints, length: Ints) -> Ints:
-        units: Ints = np.rint(measure(_rectangles(row, col, length))[0] / unit).astype(np.int64)
+        units: Ints = np.rint(measure(rectangles(row, col, length))[0] / unit).astype(np.int64)
         return units
 
     return RunSizes(sizes, math.ceil(min_area / unit), edges)
@@ -254,18 +251,3 @@ class Slivers:
         self._start, self._patch = start, number[: len(patch)]
         one, other = np.split(number[len(patch) :], 2)
         self._edges = _Edges(one, other, edges.counts)
-
-
-def _rectangles(row: Ints, col: Ints, length: Ints) -> Shapes:
-    """Return runs of pixels as polygons."""
-    count = len(row)
-    cols = np.stack([col, col, col + length, col + length, col], axis=1)
-    rows = np.stack([row, row + 1, row + 1, row, row], axis=1)
-    return Shapes(
-        corners=np.stack([cols, rows], axis=2).reshape(-1, 2).astype(np.int32),
-        rings=np.arange(0, 5 * count + 1, 5),
-        polygons=np.arange(count + 1),
-        value=np.zeros(count, dtype=np.uint8),
-        n_px=length,
-        tallies=np.empty((count, 0), dtype=np.int64),
-    )

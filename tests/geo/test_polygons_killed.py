@@ -1,4 +1,4 @@
-"""Making polygons, killed at any moment: the old file or the new one under the final name, and the same bytes at last."""
+"""Making polygons, killed at any moment: the old file or the new one under its name, and the same bytes at last."""
 
 import os
 import subprocess
