@@ -83,7 +83,8 @@ def vectorize(
             mask, out, classes, settings, confidence=confidence, overwrite=overwrite,
             on_progress=on_progress,
         )  # fmt: skip
-    print(f"{out}: {count:,} polygons of {len(classes)} classes")
+    kind = ("multi" if dissolve else "") + ("polygon" if count == 1 else "polygons")
+    print(f"{out}: {count:,} {kind} of {len(classes)} classes")
 
 
 def _settings(simplify: str, **given: Any) -> "PolygonSettings":
@@ -97,7 +98,7 @@ def _settings(simplify: str, **given: Any) -> "PolygonSettings":
     except ValueError:
         size = -1.0
     if not 0 <= size < math.inf:
-        raise ConfigError(
-            f"`--simplify {simplify}` is no size", hint="write pixels as `2` or `2px`, metres as `0.5m`"
-        ) from None
+        raise ConfigError(f"`--simplify {simplify}` is no size", hint="write pixels as `2` or `2px`, metres as `0.5m`")
+    if not given["min_area_m2"] < math.inf:
+        raise ConfigError(f"`--min-area {given['min_area_m2']}` is no area", hint="write square metres, e.g. `4`")
     return PolygonSettings(**{f"simplify_{unit}": size}, **given)

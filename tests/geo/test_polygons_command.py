@@ -47,7 +47,23 @@ def test_the_classes_come_from_the_mask(folder: Path) -> None:
 def test_or_from_a_legend(folder: Path) -> None:
     result = geosemi(folder, "bare.tif", "--out", "map.fgb", "--legend", "legend.yaml", "--min-area", "501")
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "map.fgb: 1 polygons of 2 classes\n"
+    assert result.stdout == "map.fgb: 1 polygon of 2 classes\n"
+
+
+def test_all_ways_at_once(folder: Path) -> None:
+    with rasterio.open(folder / "mask.tif") as d:
+        profile = d.profile
+    with rasterio.open(folder / "sure.tif", "w", **profile) as d:
+        d.write(np.full((40, 50), 127, np.uint8), 1)
+    lines = ["--simplify", "1.5m", "--smooth", "--min-area", "3", "--regularize", "wood"]
+    words = ["--confidence", "sure.tif", *lines, "--dissolve"]
+    result = geosemi(folder, "mask.tif", "--out", "map.shp", *words)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "map.shp: 2 multipolygons of 2 classes\n"
+    assert "warning  `map.shp` and its side files hold at most 2 GB" in result.stderr
+    layer = geopandas.read_file(folder / "map.shp")
+    assert layer.conf.tolist() == [0.5, 0.5]
+    assert layer.n_px.tolist() == [1000, 1000]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +73,11 @@ def test_or_from_a_legend(folder: Path) -> None:
         (("none.tif", "--out", "map.gpkg"), 3, "`none.tif` does not exist", "check the path"),
         (("mask.tif", "--out", "mask.tif", "--overwrite"), 4, "no known extension", ".gpkg"),
         (("mask.tif", "--out", "legend.geojson/x.gpkg"), 4, "does not exist", "mkdir -p"),
+        (("mask.tif", "--out", "a.gpkg", "--simplify", "5cm"), 2, "`--simplify 5cm` is no size", "`0.5m`"),
+        (("mask.tif", "--out", "a.gpkg", "--simplify=-1"), 2, "`--simplify -1` is no size", "`2px`"),
+        (("mask.tif", "--out", "a.gpkg", "--min-area", "inf"), 2, "`--min-area inf` is no area", "square metres"),
+        (("mask.tif", "--out", "a.gpkg", "--regularize", "shed"), 3, "`shed` is no class", "`wood`, `lake`"),
+        (("mask.tif", "--out", "a.gpkg", "--confidence", "no.tif"), 3, "`no.tif` does not exist", "check the path"),
     ],
 )
 def test_failures_are_two_lines(folder: Path, words: tuple[str, ...], code: int, cause: str, hint: str) -> None:
