@@ -169,15 +169,23 @@ class NearestRows:
     """Rows of a map on the wanted grid, from top to bottom, as rows on the scene's own grid: the nearest pixel's.
 
     Holds nothing but what it was just given.
+
+    Args:
+        wanted: grid of the rows that are pushed.
+        native: grid of the rows that come out.
+        begin: the first row of the scene that is to come out.
     """
 
-    def __init__(self, wanted: Grid, native: Grid) -> None:
+    def __init__(self, wanted: Grid, native: Grid, *, begin: int = 0) -> None:
         self._native = native.shape
         self._rows = _nearest(wanted.height, native.height)
         self._cols = _nearest(wanted.width, native.width)
         self._same = wanted.shape == native.shape
-        self._given = 0  # rows of the wanted grid
-        self._done = 0  # rows of the scene
+        # whoever begins at the top gives all
+        self.first = 0 if begin == 0 else int(self._rows[begin]) if begin < native.height else wanted.height
+        """The first row that is to be pushed."""
+        self._given = self.first  # rows of the wanted grid
+        self._done = begin  # rows of the scene
 
     @property
     def finished(self) -> bool:

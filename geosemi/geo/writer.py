@@ -237,11 +237,12 @@ class RasterSet:
         while all(self._ready):
             self._work.record([ready.pop(0) for ready in self._ready])
 
-    def finish(self, tags: Mapping[str, str]) -> tuple[Path, ...]:
+    def finish(self, tags: Mapping[str, str], notes: Mapping[Path, str] | None = None) -> tuple[Path, ...]:
         """Give all files their final names, the main raster's last, and return them.
 
         Args:
             tags: provenance that the rasters share.
+            notes: texts that are written too, by final name.
 
         Raises:
             OutputError: the disk is full or fails; nothing was replaced.
@@ -249,6 +250,10 @@ class RasterSet:
         if self.begin != self._grid.height:
             raise ValueError(f"only {self.begin} of {self._grid.height} rows were handed in")
         moves: dict[Path, Path] = {}
+        for path, text in (notes or {}).items():
+            made = self._work.folder / path.name
+            naming_disk(path, lambda made=made, text=text: made.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+            moves[made] = path
         for raster in self._rasters:
             moves.update(raster.finish(tags, self._points))
         publish(moves)

@@ -1,6 +1,7 @@
 """How a scene is cut, and what it runs on."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,7 +21,16 @@ class PredictSettings(Settings):
         batch: windows in one forward pass; None takes 1 on a CPU, 8 elsewhere. It never changes the result on a CPU.
         device: `auto` takes a GPU where there is one; else `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: of the forward pass; probabilities are blended in float32 always.
-        bands: 1-based bands of the scene in the order of the model's; None takes all, or matches them by name.
+        bands: bands of the scene in the order of the model's, as 1-based numbers or names; None takes all, or matches
+            them by name.
+        engine: what runs the network, see docs/engines.md.
+        tta: views of each window whose answers are averaged: `flips` (4), `d4` (8), `scales` (3).
+        resolution: `native` maps the pixels as they are; `model`, or a size in metres, resamples them first. The mask
+            lies on the scene's own pixels in any case.
+        aoi: polygons in any crs; what lies outside is nodata, and windows outside are skipped.
+        on_bad_block: `stop` at a block that cannot be decoded, or make it `nodata` and write down which.
+        expand_palette: read a palette image as the colours that it stands for.
+        assume_crs: where a scene without a coordinate system lies, e.g. `EPSG:25833`.
     """
 
     tile: int | None = Field(None, ge=16, le=16384)
@@ -29,7 +39,14 @@ class PredictSettings(Settings):
     batch: int | None = Field(None, ge=1, le=1024)
     device: str = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    bands: tuple[int, ...] | None = None
+    bands: tuple[int | str, ...] | None = None
+    engine: Literal["auto", "torch", "compile", "onnx", "openvino"] = "torch"
+    tta: Literal["none", "flips", "d4", "scales"] = "none"
+    resolution: Literal["native", "model"] | Annotated[float, Field(gt=0)] = "native"
+    aoi: Path | None = None
+    on_bad_block: Literal["stop", "nodata"] = "stop"
+    expand_palette: bool = False
+    assume_crs: str | None = None
 
 
 def cut_of(settings: PredictSettings, trained: int) -> tuple[int, int]:

@@ -435,3 +435,86 @@ def test_lower_precision_maps_almost_the_same(make_scene, tmp_path, precision):
     )
     same = pixels(tmp_path / "mask.tif") == whole(TinySegmenter(), pixels_of(scene)).argmax(0).numpy()
     assert same.mean() > 0.97
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0, 1.37])
+def test_a_scene_is_resampled_and_its_mask_lies_on_its_own_pixels(make_scene, tmp_path, factor):
+    """Fields of 40 pixels and a pointwise network: away from their edges any resolution says the same."""
+    fields = np.kron(np.random.default_rng(0).integers(20, 240, (3, 5, 4)), np.ones((40, 40), int)).astype("uint8")
+    scene = make_scene(image=fields, transform=Affine(0.5, 0, 450_000, 0, -0.5, 40_000))
+    model = CountingSegmenter()
+    bundle = bundle_of(model, resolution=0.5 * factor)
+    predict_scene(bundle, scene, tmp_path / "mask.tif", PredictSettings(device="cpu", resolution="model"))
+    answer = whole(TinySegmenter(), fields).argmax(0).numpy()
+    inner = np.kron(np.ones((5, 4), bool), np.pad(np.ones((32, 32), bool), 4))
+    with rasterio.open(scene) as one, rasterio.open(tmp_path / "mask.tif") as other:
+        assert (one.crs, one.transform, one.shape) == (other.crs, other.transform, other.shape)
+    assert (pixels(tmp_path / "mask.tif") == answer)[inner].all()
+    seen = sum(b[:, 0].numel() for b in model.batches)
+    assert seen < 3 * fields[0].size / factor**2
+
+
+def test_only_an_area_of_interest_is_mapped_and_only_its_windows_are_seen(make_scene, tmp_path):
+    scene = make_scene(height=200, width=200, transform=Affine(0.5, 0, 450_000, 0, -0.5, 40_000))
+    west, north = 450_000 + 0.5 * 120, 40_000 - 0.5 * 30
+    ring = [[west, north], [west + 20, north], [west + 20, north - 10], [west, north - 10], [west, north]]
+    area = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32636"}}
+    content = {"type": "FeatureCollection", "crs": crs, "features": [area]}
+    (tmp_path / "aoi.geojson").write_text(json.dumps(content))
+    model = CountingSegmenter()
+    cut = PredictSettings(tile=32, overlap=0, device="cpu", aoi=tmp_path / "aoi.geojson")
+    facts = predict_scene(bundle_of(model), scene, tmp_path / "mask.tif", cut)
+    inside = np.zeros((200, 200), bool)
+    inside[30:50, 120:160] = True
+    mask = pixels(tmp_path / "mask.tif")
+    assert (mask == np.where(inside, whole(TinySegmenter(), pixels_of(scene)).argmax(0).numpy(), 255)).all()
+    assert facts.nodata == 200 * 200 - 800
+    assert 0 < len(model.batches) <= 6
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_damaged_blocks_become_nodata_where_asked_and_are_written_down(make_scene, tmp_path, interrupted):
+    scene = make_scene(height=1300, width=130, tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+    plain = pixels_of(scene)
+    content = bytearray(scene.read_bytes())
+    with rasterio.open(scene) as dataset:
+        for block in ("1_2", "0_18"):
+            place = int(dataset.get_tag_item(f"BLOCK_OFFSET_{block}", "TIFF", bidx=1))
+            content[place : place + 40] = bytes(40)
+    scene.write_bytes(content)
+    cut = PredictSettings(tile=64, overlap=0, device="cpu", on_bad_block="nodata")
+    if interrupted:
+
+        def stop(_):
+            if len(model.batches) == 50:
+                raise Spilt
+
+        model = CountingSegmenter(on_batch=stop)
+        with pytest.raises(Spilt):
+            predict_scene(bundle_of(model), scene, tmp_path / "mask.tif", cut)
+    facts = predict_scene(bundle_of(TinySegmenter()), scene, tmp_path / "mask.tif", cut)
+    bad = np.zeros((1300, 130), bool)
+    bad[128:192, 64:128] = bad[18 * 64 : 19 * 64, :64] = True
+    wanted = np.where(bad, 255, whole(TinySegmenter(), plain).argmax(0).numpy())
+    assert (pixels(tmp_path / "mask.tif") == wanted).all()
+    assert (facts.damaged, facts.resumed) == (2, 512 if interrupted else 0)
+    assert "2 damaged blocks are nodata" in facts.warnings[-1]
+    report = json.loads((tmp_path / "mask.tif.damage.json").read_text())
+    assert [(b["row"], b["col"]) for b in report["blocks"]] == [(128, 64), (18 * 64, 0)]
+
+
+def test_several_views_are_averaged(make_scene, tmp_path):
+    scene = make_scene(height=64, width=64)
+    model = EdgeSegmenter()
+    cut = PredictSettings(tile=64, overlap=0, tta="d4", device="cpu")
+    predict_scene(bundle_of(model), scene, tmp_path / "mask.tif", cut, extras={"confidence": tmp_path / "sure.tif"})
+    image = torch.from_numpy(pixels_of(scene).astype("float32"))
+    views = [(turn, flip) for turn in range(4) for flip in (False, True)]
+    total = torch.zeros(4, 64, 64)
+    for turn, flip in views:
+        seen = torch.rot90(image, turn, (1, 2))
+        answer = whole(model, (seen.flip(2) if flip else seen).numpy())
+        total += torch.rot90(answer.flip(2) if flip else answer, -turn, (1, 2))
+    assert (pixels(tmp_path / "mask.tif") == total.argmax(0).numpy()).mean() > 0.999
+    assert np.abs(pixels(tmp_path / "sure.tif") - 254 * total.amax(0).numpy() / 8).max() <= 0.6

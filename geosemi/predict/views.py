@@ -1,0 +1,99 @@
+"""A scene as the network is to see it: which pixels, of what size, where damage is forgiven, and the way back."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from geosemi.geo.aoi import AreaOfInterest
+from geosemi.geo.commit import naming_disk
+from geosemi.geo.forgiving import BadBlock, ForgivingReader
+from geosemi.geo.resample import NearestRows, ResampledReader
+from geosemi.geo.scene import SceneReader, reading
+from geosemi.predict.check import Checked
+from geosemi.predict.stitch import Rows
+from geosemi.predict.tiles import View
+
+
+class SceneView:
+    """Reads a checked scene as its settings ask for.
+
+    Args:
+        checked: the scene, and the size of pixels that is wanted.
+        black: raw value a band that stands in for nodata.
+        aoi: polygons outside of which nothing is mapped.
+        forgive: whether damaged blocks are nodata instead of an error.
+        begin: first row of the scene that is wanted.
+    """
+
+    def __init__(
+        self, checked: Checked, black: tuple[float, ...], *, aoi: Path | None, forgive: bool, begin: int
+    ) -> None:
+        self._scene = checked.scene
+        self._grid = checked.grid
+        self._forgive = forgive
+        self._readers: list[ForgivingReader] = []
+        area = None if aoi is None else AreaOfInterest.load(aoi, self._grid)
+        self.view = View(self._grid, self._reading, black, None if area is None else area.read)
+        self._begin = begin
+        self._back: list[NearestRows] = []
+
+    @property
+    def begin(self) -> int:
+        """The first row that is wanted of what the network sees."""
+        return NearestRows(self._grid, self._scene.grid, begin=self._begin).first
+
+    @property
+    def bad(self) -> tuple[BadBlock, ...]:
+        """Damaged blocks that were met, from top to bottom."""
+        return tuple(sorted(block for reader in self._readers for block in reader.bad))
+
+    def back(self, rows: Rows) -> Iterator[Rows]:
+        """Yield rows on the scene's own grid; they must come one after the other, from `begin` on."""
+        if self._grid.shape == self._scene.grid.shape:
+            yield rows
+            return
+        if not self._back:
+            grids = (self._grid, self._scene.grid)
+            self._back = [NearestRows(*grids, begin=self._begin) for _ in rows.layers]
+        parts = (back.push(layer) for back, layer in zip(self._back, rows.layers, strict=True))
+        for layers in zip(*parts, strict=True):
+            yield Rows(layers[0][0], tuple(layer for _, layer in layers))
+
+    @contextmanager
+    def _reading(self) -> Iterator[SceneReader]:
+        with reading(self._scene) as reader:
+            seen: SceneReader = reader
+            if self._forgive:
+                seen = forgiving = ForgivingReader(reader)
+                self._readers.append(forgiving)
+            if self._grid.shape != self._scene.grid.shape:
+                seen = ResampledReader(seen, self._scene.grid, self._grid)
+            yield seen
+
+
+class DamageLog:
+    """Remembers damaged blocks in the folder of unfinished work, for a run that goes on after a kill.
+
+    Args:
+        folder: where the note lies.
+        view: meets them.
+    """
+
+    def __init__(self, folder: Path, view: SceneView) -> None:
+        self._path = folder / "damage.json"
+        self._view = view
+        before = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else []
+        self._known = {BadBlock(**block) for block in before}
+
+    def save(self) -> tuple[BadBlock, ...]:
+        """Write down what is new, and return all of it, from top to bottom."""
+        found = self._known | set(self._view.bad)
+        if found != self._known:
+            self._known = found
+            text = json.dumps([asdict(block) for block in sorted(found)])
+            fresh = self._path.with_suffix(".new")
+            naming_disk(self._path, lambda: fresh.write_text(text, encoding="utf-8"))
+            naming_disk(self._path, lambda: fresh.replace(self._path))
+        return tuple(sorted(found))
