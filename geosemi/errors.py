@@ -5,7 +5,8 @@ out, and the exit code that the terminal returns for it. Messages have no full s
 backticks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 
@@ -94,3 +95,56 @@ class Interrupted(GeosemiError):
     """The user stopped a run; what is done is kept."""
 
     exit_code = 130
+
+
+class Faults:
+    """Collects what is wrong, so that people are told everything at once instead of one thing a try."""
+
+    def __init__(self) -> None:
+        self._settings: list[str] = []
+        self._found: list[GeosemiError] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._settings or self._found)
+
+    def add_setting(self, line: str) -> None:
+        """Add a fault of a setting, as `key: what is wrong`."""
+        self._settings.append(line)
+
+    def add(self, error: GeosemiError) -> None:
+        """Add a fault that has a way out of its own."""
+        self._found.append(error)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep an error of the block for later; the block ends there."""
+        try:
+            yield
+        except Interrupted:
+            raise
+        except GeosemiError as error:
+            self._found.append(error)
+
+    def raise_all(self, what: str, *, hint: str = "the way out stands behind each") -> None:
+        """Raise what was found, as one error; nothing if there was nothing.
+
+        Args:
+            what: what cannot be used, e.g. "the settings".
+            hint: the way out where only settings are wrong, or several things are.
+
+        Raises:
+            GeosemiError: one fault as it was found, unless it is of a setting; several of one kind as that kind, with
+                a line each; else a ConfigError.
+        """
+        if len(self._found) == 1 and not self._settings:
+            raise self._found[0]
+        lines = [*self._settings, *map(_in_one_line, self._found)]
+        kinds = {type(e) for e in self._found}
+        kind = kinds.pop() if len(kinds) == 1 and not self._settings else ConfigError
+        if lines:
+            raise kind(f"{what}: {len(lines)} problem{'s' if len(lines) > 1 else ''}", hint=hint, faults=lines)
+
+
+def _in_one_line(error: GeosemiError) -> str:
+    first, *faults = error.lines
+    return f"{first}{': ' if faults else ''}{', '.join(faults)}; {error.hint}"

@@ -84,8 +84,9 @@ def require_disjoint(lists: Mapping[str, Sequence[Row]]) -> None:
             shared = sorted(pictures[one] & pictures[other])
             if shared:
                 shown = ", ".join(f"`{p}`" for p in shared[:3]) + (", …" if len(shared) > 3 else "")
+                count = "a picture stands" if len(shared) == 1 else f"{len(shared)} pictures stand"
                 raise InputError(
-                    f"{len(shared)} pictures stand in {one} and in {other}: {shown}",
+                    f"{count} in {one} and in {other}: {shown}",
                     hint="a picture that is trained on cannot be scored; remove it from one of the lists",
                 )
 

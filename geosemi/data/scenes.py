@@ -1,16 +1,22 @@
 """Which scenes, labels and opinions a learner gets: folders and globs, or a folder that `prepare` made."""
 
-import csv
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from geosemi.data.listfiles import read_list
-from geosemi.data.matching import RASTER_SUFFIXES, match_rasters, partner, strays
+from geosemi.data.check import (
+    check_files,
+    label_of,
+    labelled_scenes,
+    load_legend,
+    opinions_folder,
+    read_lists,
+    read_tiles,
+    unlabelled_scenes,
+)
+from geosemi.data.matching import partner, strays
 from geosemi.data.settings import DataSettings
-from geosemi.errors import BandMismatch, ConfigError, DatasetMissing, InputError, LegendError
-from geosemi.geo.burn import VECTOR_SUFFIXES
+from geosemi.errors import BandMismatch, ConfigError, DatasetMissing, Faults
 from geosemi.geo.scene import Scene
 from geosemi.legend import Legend
 from geosemi.yamlfile import read_yaml
@@ -72,19 +78,15 @@ def find_scenes(settings: DataSettings) -> SceneSet:
     """Find and open (metadata only) all scenes that the settings name.
 
     Raises:
-        DatasetMissing: a folder is missing or empty.
+        GeosemiError: folders, lists, a legend or what a pattern names are missing, all of them in one error.
         BandMismatch: scenes differ in their number of bands.
-        LegendError, ConfigError, SceneUnreadable: as the files deserve.
+        ConfigError, SceneUnreadable: as the files deserve.
     """
     root = settings.root.expanduser()
-    if not root.is_dir():
-        raise DatasetMissing(
-            f"the data folder `{root}` does not exist",
-            hint="give the folder of your scenes as `--data DIR`"
-            if settings.dataset == "scenes"
-            else f"get the data and run `geosemi prepare --dataset {settings.dataset} --source DIR --out {root}`",
-        )
-    legend = _legend(root / settings.legend)
+    faults = Faults()
+    check_files(settings, faults)
+    faults.raise_all(f"the data in `{root}`")
+    legend = load_legend(root, settings)
     if settings.lists is not None:
         found = _from_lists(root, root / settings.lists, settings)
     elif (root / "tiles.csv").is_file():
@@ -101,68 +103,33 @@ def find_scenes(settings: DataSettings) -> SceneSet:
     return SceneSet(_checked(found), legend, _excluded(root))
 
 
-def _legend(path: Path) -> Legend:
-    if not path.is_file():
-        raise LegendError(
-            f"the legend `{path}` does not exist",
-            hint='write one: `classes:` and a line `- {id: 0, name: water, colour: "#2060c0"}` for each class',
-        )
-    return Legend.load(path)
-
-
 def _from_folders(root: Path, settings: DataSettings) -> list[SceneFiles]:
-    labels, opinions = root / settings.labels, _opinions(root, settings)
-    images = settings.images
-    if images == "images" and not (root / images).exists() and (root / "scenes").is_dir():
-        images = "scenes"
+    opinions = opinions_folder(root, settings)
     found = []
-    for path in match_rasters(root, images, key="images", required=True):
-        scene = _open(path, settings)
-        label = partner(labels, path.stem, (*RASTER_SUFFIXES, *VECTOR_SUFFIXES))
-        opinion = partner(opinions, path.stem, (".tif",)) if opinions else None
-        part = _decreed(path.stem, settings)
-        if label is None and part in (None, "train"):
-            part = "unlabelled"
-        if part in ("val", "test") and label is None:
+    for path in labelled_scenes(root, settings):
+        label, part = label_of(root, path.stem, settings), _decreed(path.stem, settings)
+        if label is None and part in ("val", "test"):
             raise DatasetMissing(
-                f"`{path}` is kept for {part} but has no label in `{labels}`", hint="add its label file"
+                f"`{path}` is kept for {part} but has no label in `{root / settings.labels}`", hint="add its label file"
             )
-        found.append(SceneFiles(path.stem, scene, label, opinion, part))
-    if not any(s.label for s in found):
-        raise DatasetMissing(
-            f"none of the {len(found)} scenes in `{root / settings.images}` has a label in `{labels}`",
-            hint="a label is named like its scene: `a.tif` → `a.tif`, `a.png`, `a.gpkg`, `a.geojson` or `a.shp`",
-        )
-    _require_matches([s.name for s in found], settings)
-    more, usual = settings.unlabelled, DataSettings.model_fields["unlabelled"].default
-    for path in match_rasters(root, more, key="unlabelled", required=more != usual) if more else ():
-        opinion = partner(opinions, path.stem, (".tif",)) if opinions else None
+        part = "unlabelled" if label is None else part
+        found.append(SceneFiles(path.stem, _open(path, settings), label, _opinion(opinions, path.stem), part))
+    for path in unlabelled_scenes(root, settings):
         name = path.stem if all(path.stem != s.name for s in found) else f"unlabelled/{path.stem}"
-        found.append(SceneFiles(name, _open(path, settings), None, opinion, "unlabelled"))
+        found.append(SceneFiles(name, _open(path, settings), None, _opinion(opinions, path.stem), "unlabelled"))
     return found
 
 
 def _from_prepared(root: Path, settings: DataSettings) -> list[SceneFiles]:
     found = []
-    opinions = _opinions(root, settings)
-    table = root / "tiles.csv"
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        lacking = [c for c in ("image", "label", "group", "split") if c not in (rows.fieldnames or ())]
-        if lacking:
-            raise InputError(
-                f"`{table}` has no column `{lacking[0]}`",
-                hint="it is written by `geosemi prepare`; rename yours if it is something else",
-            )
-        for row in rows:
-            path = root / row["image"]
-            label = root / row["label"] if row["label"] else None
-            opinion = partner(opinions, path.stem, (".tif",)) if opinions else None
-            part: Part | None = (
-                "unlabelled" if label is None else _decreed(row["group"], settings) or _part(row["split"])
-            )
-            found.append(SceneFiles(path.stem, _open(path, settings), label, opinion, part, group=row["group"]))
-    _require_matches([s.group for s in found], settings)
+    opinions = opinions_folder(root, settings)
+    for row in read_tiles(root / "tiles.csv"):
+        path = root / row["image"]
+        label = root / row["label"] if row["label"] else None
+        part: Part | None = "unlabelled" if label is None else _decreed(row["group"], settings) or _part(row["split"])
+        found.append(
+            SceneFiles(path.stem, _open(path, settings), label, _opinion(opinions, path.stem), part, group=row["group"])
+        )
     return found
 
 
@@ -174,35 +141,20 @@ def _from_lists(root: Path, lists: Path, settings: DataSettings) -> list[SceneFi
         "val.txt": ("val", None),
         "test.txt": ("test", None),
     }
-    found: dict[Path, SceneFiles] = {}
-    opinions = _opinions(root, settings)
-    for name, (part, chosen) in parts.items():
-        # the papers keep val.txt and test.txt one folder above the ratio's own folder
-        path = next((p for p in (lists / name, lists.parent / name) if p.is_file()), None)
-        if path is None and name == "labeled.txt":
-            raise DatasetMissing(f"`{lists / name}` does not exist", hint="`lists` names the folder of labeled.txt")
-        for image, label in read_list(path) if path else ():
-            full = root / image
-            if full in found:
-                raise ConfigError(f"`{image}` is listed twice, in `{path}` too", hint="a picture belongs to one list")
-            if label is None and name in ("labeled.txt", "val.txt"):
-                raise DatasetMissing(f"`{path}` lists `{image}` without a label", hint="give it in the second column")
+    found = []
+    opinions = opinions_folder(root, settings)
+    for name, rows in read_lists(lists).items():
+        part, chosen = parts[name]
+        for image, label in rows:
             truth = root / label if label and chosen is not False else None
-            opinion = partner(opinions, image.stem, (".tif",)) if opinions else None
-            found[full] = SceneFiles(
-                str(image.with_suffix("")), _open(full, settings), truth, opinion, part, chosen=chosen
-            )
-    return list(found.values())
+            opinion = _opinion(opinions, image.stem)
+            scene = _open(root / image, settings)
+            found.append(SceneFiles(str(image.with_suffix("")), scene, truth, opinion, part, chosen=chosen))
+    return found
 
 
-def _opinions(root: Path, settings: DataSettings) -> Path | None:
-    """Return the folder of opinions; one that was named on purpose must exist."""
-    if settings.opinions is None:
-        return None
-    folder = root / settings.opinions
-    if settings.opinions != DataSettings.model_fields["opinions"].default and not folder.is_dir():
-        raise DatasetMissing(f"the folder of opinions `{folder}` does not exist", hint="check `data.opinions`")
-    return folder
+def _opinion(folder: Path | None, stem: str) -> Path | None:
+    return partner(folder, stem, (".tif",)) if folder else None
 
 
 def _decreed(name: str, settings: DataSettings) -> Part | None:
@@ -211,18 +163,6 @@ def _decreed(name: str, settings: DataSettings) -> Part | None:
     if any(Path(name).match(pattern) for pattern in settings.test):
         return "test"
     return "train" if settings.validation or settings.test else None
-
-
-def _require_matches(names: Sequence[str], settings: DataSettings) -> None:
-    """Refuse a pattern that keeps nothing: after a typo, the scene that was to be kept would be trained on."""
-    for key, patterns in (("validation", settings.validation), ("test", settings.test)):
-        for pattern in patterns:
-            if not any(Path(n).match(pattern) for n in names):
-                known = sorted(set(names))
-                raise ConfigError(
-                    f"`data.{key}` names `{pattern}`, which matches no scene",
-                    hint=f"the scenes are {', '.join(known[:8])}{', …' if len(known) > 8 else ''}",
-                )
 
 
 def _part(word: str) -> Part | None:

@@ -288,7 +288,8 @@ class TestLists:
 
     def test_a_picture_in_two_lists(self, folder):
         (folder / "splits" / "val.txt").write_text("images/a.tif labels/a.tif\n")
-        refused(ConfigError, "`images/a.tif` is listed twice", "one list", folder, lists="splits/5")
+        cause = "a picture stands in labeled.txt and in val.txt: `images/a.tif`"
+        refused(InputError, cause, "remove it from one", folder, lists="splits/5")
 
     @pytest.mark.parametrize("name", ["labeled.txt", "val.txt"])
     def test_a_labelled_picture_without_its_label(self, folder, name):
@@ -297,6 +298,29 @@ class TestLists:
 
     def test_no_lists(self, folder):
         refused(DatasetMissing, "labeled.txt` does not exist", "`lists` names", folder, lists="splits/10")
+
+
+def test_all_that_is_missing_is_told_at_once(tmp_path):
+    scenery.country(tmp_path)
+    (tmp_path / "legend.yaml").unlink()
+    wrong = {"validation": ("nope", "a"), "test": ("[xyz]",), "unlabelled": "nope/*.tif", "opinions": "seen"}
+    with pytest.raises(ConfigError) as caught:
+        found(tmp_path, **wrong)
+    first, *lines = caught.value.lines
+    assert first == f"the data in `{tmp_path}`: 5 problems"
+    for line, (cause, hint) in zip(lines, [
+        ("legend.yaml` does not exist", "`classes:`"), ("no scene matches", "data.unlabelled"),
+        ("`data.validation` names `nope`", "a, b, c"), ("`data.test` names `[xyz]`", "a, b, c"),
+        ("folder of opinions", "data.opinions"),
+    ], strict=True):  # fmt: skip
+        assert cause in line
+        assert hint in line
+
+
+def test_a_folder_that_holds_no_data_at_all(tmp_path):
+    refused(DatasetMissing, f"the folder `{tmp_path}` holds no data", "`--data DIR`", tmp_path)
+    (tmp_path / "legend.yaml").touch()  # somebody began here
+    refused(ConfigError, "2 problems", "the way out", tmp_path)
 
 
 def test_every_refusal_is_a_known_one(tmp_path):
