@@ -80,14 +80,14 @@ def unfinished(out: Path, key: Mapping[str, Any], *, resume: bool | None = None)
     """
     folder = folder_of(out)
     naming_disk(out, lambda: folder.mkdir(exist_ok=True))
-    try:
-        with _locked(folder, out):
+    with _locked(folder, out):
+        try:
             _prepare(folder, out, json.loads(json.dumps(dict(key))), resume)
             with Unfinished(folder, _cut_journal(folder)) as work, _emptied(work):
                 yield work
-    finally:
-        if not (folder / _KEY).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        finally:  # while we hold it: whoever was refused must not remove what another has just begun
+            if not (folder / _KEY).exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prepare(folder: Path, out: Path, wanted: dict[str, Any], resume: bool | None) -> None:

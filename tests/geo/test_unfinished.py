@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rasters import grid_of
 from test_blocks import pixels_of
 
+import geosemi.geo.unfinished as unfinished_module
 from geosemi.errors import ConfigError, OutputError
 from geosemi.geo.layers import amount_layer, mask_layer
 from geosemi.geo.unfinished import folder_of, unfinished
@@ -127,6 +128,16 @@ def test_a_file_in_the_folders_place_is_told(tmp_path):
         left(tmp_path / "mask.tif")
 
 
+def test_the_key_goes_first(tmp_path, monkeypatch):
+    """A kill in the middle of removing must not leave a journal that speaks of blocks that are gone."""
+    out, gone, real = tmp_path / "mask.tif", [], Path.unlink
+    interrupted(out, [1])
+    monkeypatch.setattr(Path, "unlink", lambda self, **more: (gone.append(self.name), real(self, **more))[1])
+    left(out, resume=False)
+    assert gone[0] == "work.json"
+    assert {"journal", "pixels"} <= set(gone)
+
+
 # --- the key
 
 OTHERS = {
@@ -212,6 +223,24 @@ def test_a_lock_that_an_ending_run_removed_is_not_held(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", late)
     with pytest.raises(OutputError, match="another geosemi is writing"):
         left(out)
+
+
+def test_a_refused_run_takes_nothing_from_one_that_has_just_begun(tmp_path, monkeypatch):
+    """The other one has the folder and the lock, and its key is not written yet."""
+    pytest.importorskip("fcntl")
+    out, real, refused = tmp_path / "mask.tif", unfinished_module._read_key, []
+
+    def meanwhile(folder):
+        if not refused:
+            refused.append(True)
+            with pytest.raises(OutputError, match="another geosemi is writing"):
+                left(out)
+        return real(folder)
+
+    monkeypatch.setattr(unfinished_module, "_read_key", meanwhile)
+    assert interrupted(out, [1]) == []
+    assert left(out) == [1]
+    assert refused
 
 
 # --- damage
