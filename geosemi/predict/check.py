@@ -3,16 +3,14 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from pyproj import CRS as ProjCRS
 from pyproj.exceptions import CRSError
 from rasterio.crs import CRS
 
-from geosemi.errors import BandMismatch, ConfigError, GridMismatch, InputError, ResourceError
+from geosemi.errors import BandMismatch, ConfigError, InputError, ResourceError
 from geosemi.geo.bandnames import find_band, is_named
-from geosemi.geo.commit import require_writable
 from geosemi.geo.grid import Grid
 from geosemi.geo.resample import model_grid
 from geosemi.geo.scene import Place, Scene
@@ -101,25 +99,6 @@ def check_scene(
     return Checked(scene, (*scene.notes, *_remarks(scene, card, metres), *hidden_pixels(scene)), metres)
 
 
-def check_polygons(scene: Path, out: Path, *, overwrite: bool) -> None:
-    """Check that a mask of this scene can become polygons there, before the mask is made.
-
-    Raises:
-        OutputError: the output exists, is the scene, cannot be written, or has no known extension.
-        GridMismatch: the scene is placed by ground control points only.
-    """
-    from geosemi.geo.vectors import require_format  # noqa: PLC0415 - 70 MB of geopandas that a mask alone does not need
-
-    opened = Scene.open(scene)
-    require_format(out, opened.grid)
-    require_writable(out, overwrite=overwrite, inputs=opened.files)
-    if opened.has_gcps:
-        raise GridMismatch(
-            f"`{scene}` is placed by ground control points only; polygons need a grid",
-            hint="warp it first, with gdalwarp",
-        )
-
-
 def _refuse(place: Place, faults: Sequence[_Fault]) -> None:
     hint = "; ".join(dict.fromkeys(fault.hint for fault in faults))
     if len(faults) == 1:
@@ -199,6 +178,9 @@ def _wanted(card: Card) -> str:
 
 def _bands_fault(what: str, whole: Scene, card: Card) -> _Fault:
     names = ", ".join(card.bands)
+    if len(whole.bands) < len(card.bands):  # there is nothing to choose from
+        how = "bands in files of their own become one scene with `gdalbuildvrt -separate`"
+        return _Fault(what, f"give a scene with {names} ({how}), or train on scenes like this", BandMismatch)
     if all(whole.bands.count(name) == 1 for name in card.bands):
         places = ",".join(str(whole.indexes[whole.bands.index(name)]) for name in card.bands)
         return _Fault(what, f"say which bands of the file are {names}, e.g. `--bands {places}`", BandMismatch)

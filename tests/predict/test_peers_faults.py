@@ -118,7 +118,7 @@ def test_geoai_other_bands_are_refused_not_padded_or_cut(make_scene, count):
     scene = make_scene(image=noise(40, 40, count), photometric="minisblack")
     with pytest.raises(BandMismatch, match=rf"it has {count} bands? .* the model takes 3") as caught:
         mapped(TinySegmenter(), scene)
-    assert "--bands" in caught.value.hint
+    assert ("gdalbuildvrt -separate" if count < 3 else "--bands") in caught.value.hint
     assert not scene.with_name("mask.tif").exists()
 
 
