@@ -95,6 +95,21 @@ def test_a_signed_url_opens(make_scene, server):
     assert any("token=a/b" in path for path in server.asked)
 
 
+@pytest.mark.parametrize("typed", ["s3://bucket/deep/scene.tif", "/vsis3/bucket/deep/scene.tif"])
+def test_a_bucket_gives_the_files_pixels(make_scene, server, monkeypatch, typed):
+    """A store that speaks S3 is a web server of files to a reader without keys."""
+    image = noise(40, 30)
+    make_scene("bucket/deep/scene.tif", image=image)
+    settings = {"AWS_S3_ENDPOINT": f"127.0.0.1:{server.port}", "AWS_HTTPS": "NO", "AWS_NO_SIGN_REQUEST": "YES",
+                "AWS_VIRTUAL_HOSTING": "FALSE"}  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    scene = Scene.open(Remote.parse(typed))
+    with reading(scene) as reader:
+        np.testing.assert_array_equal(reader.read(scene.grid.window).image, image)
+    assert {path.partition("?")[0] for path in server.asked} == {"/bucket/deep/scene.tif"}
+
+
 @pytest.mark.parametrize(
     ("typed", "vsi"),
     [
