@@ -4,11 +4,11 @@ from pathlib import Path
 
 from geosemi.errors import GridMismatch
 from geosemi.geo.commit import require_writable
-from geosemi.geo.scene import Scene
+from geosemi.geo.scene import Place, Scene
 from geosemi.geo.vectors import require_format
 
 
-def check_polygons(scene: Path, out: Path, *, overwrite: bool) -> None:
+def check_polygons(scene: Place, out: Path, *, overwrite: bool) -> None:
     """Check that a mask of this scene can become polygons there, before the mask is made.
 
     Raises:
@@ -17,9 +17,9 @@ def check_polygons(scene: Path, out: Path, *, overwrite: bool) -> None:
     """
     opened = Scene.open(scene)
     require_format(out, opened.grid)
-    require_writable(out, overwrite=overwrite, inputs=[scene])
+    require_writable(out, overwrite=overwrite, inputs=opened.files)
     if opened.has_gcps:
         raise GridMismatch(
-            f"`{scene}` is placed by ground control points only; polygons need a grid",
+            f"`{opened.path}` is placed by ground control points only; polygons need a grid",
             hint="warp it first, with gdalwarp",
         )

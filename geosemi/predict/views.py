@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from geosemi.geo.aoi import AreaOfInterest
-from geosemi.geo.commit import naming_disk
+from geosemi.geo.commit import naming_disk, publish
 from geosemi.geo.forgiving import BadBlock, ForgivingReader
 from geosemi.geo.resample import NearestRows, ResampledReader
 from geosemi.geo.scene import SceneReader, reading
@@ -95,5 +95,5 @@ class DamageLog:
             text = json.dumps([asdict(block) for block in sorted(found)])
             fresh = self._path.with_suffix(".new")
             naming_disk(self._path, lambda: fresh.write_text(text, encoding="utf-8"))
-            naming_disk(self._path, lambda: fresh.replace(self._path))
+            publish({fresh: self._path})
         return tuple(sorted(found))

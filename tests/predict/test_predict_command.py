@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyogrio
 import pytest
@@ -58,7 +59,10 @@ def test_the_newest_run_maps_a_scene_into_all_outputs(make_scene, place):
     ("words", "kind", "text"),
     [
         (["--model", "nowhere.safetensors"], "BundleError", "nowhere.safetensors"),
-        (["--bands", "1;2"], "ConfigError", "is no list of numbers"),
+        (["--bands", "1,rot,3"], "BandMismatch", "not ['rot']"),
+        (["--resolution", "fine"], "ConfigError", "`--resolution fine` is no size"),
+        (["--uncertainty-as", "luck"], "ConfigError", "cannot be 'luck'"),
+        (["--tta", "all"], "ConfigError", "`--tta` cannot be 'all'"),
         (["--bands", "1,2"], "BandMismatch", "names 2 bands"),
         (["--precision", "fp8"], "ConfigError", "`--precision` cannot be 'fp8'"),
         (["--polygons", "map.dwg"], "OutputError", "no known extension"),
@@ -100,3 +104,46 @@ def test_a_signal_ends_it_in_two_lines_and_leaves_nothing(make_scene, place, num
     assert {p.name for p in place.iterdir()} <= {".mask.tif.unfinished", "runs", "scene.tif"}
     with pytest.raises(RasterioIOError), rasterio.open("mask.tif"):
         pass
+
+
+def test_several_scenes_go_into_folders_and_one_that_fails_stops_no_other(make_scene, place):
+    Path("in").mkdir()
+    for name in ("a", "b", "c"):
+        make_scene(name=f"in/{name}.tif", height=70, width=60)
+    Path("in/b.tif").write_text("<html>")
+    for folder in ("masks", "sure", "maps"):
+        Path(folder).mkdir()
+    words = ("in", "--out", "masks", "--confidence", "sure", "--polygons", "maps")
+    done = run(*words)
+    assert type(done.exception).__name__ == "InputError"
+    assert "1 of 3 scenes could not be mapped" in done.exception.message
+    assert "b.tif" in done.exception.message
+    assert sorted(p.name for p in Path().glob("masks/*.tif")) == ["a.tif", "c.tif"]
+    assert sorted(p.name for p in Path().glob("sure/*")) == ["a.tif", "c.tif"]
+    assert sorted(p.name for p in Path().glob("maps/*")) == ["a.gpkg", "c.gpkg"]
+    shutil.copy("in/a.tif", "in/b.tif")
+    done = run(*words)
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("which exists") == 2
+    assert Path("masks/b.tif").exists()
+
+
+def test_several_scenes_cannot_become_one_file(make_scene, place):
+    make_scene(name="a.tif")
+    make_scene(name="b.tif")
+    done = run("a.tif", "b.tif", "--out", "mask.tif")
+    assert "2 scenes cannot become one file" in done.exception.message
+    assert "mkdir -p mask" in done.exception.hint
+
+
+def test_damage_that_was_left_out_has_an_exit_code_of_its_own(make_scene, place):
+    make_scene(height=200, width=130, tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+    content = bytearray(Path("scene.tif").read_bytes())
+    with rasterio.open("scene.tif") as dataset:
+        begin = int(dataset.get_tag_item("BLOCK_OFFSET_1_2", "TIFF", bidx=1))
+    content[begin : begin + 40] = bytes(40)
+    Path("scene.tif").write_bytes(content)
+    done = run("scene.tif", "--out", "mask.tif", "--on-bad-block", "nodata")
+    assert done.exit_code == 6, done.output
+    assert "1 damaged block is nodata" in done.stderr
+    assert "mask.tif.damage.json" in done.stdout
