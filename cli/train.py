@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,7 +44,7 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder [default: runs/DATASET-METHOD-RATIO-seedN].")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation [default: 0].")] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps", ""], typer.Option(help="[default: auto]")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps [default: auto].")] = "",
     steps: Annotated[int | None, typer.Option(help="Length of the run in optimiser steps.")] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Length in passes over the unlabelled ground [default: 20].")
@@ -58,11 +58,7 @@ def train(
     The run folder gets the best model (`bundle.safetensors`), curves (`metrics.csv`, TensorBoard), the split and a
     picture of validation predictions. Ctrl-C saves and stops; `--resume` goes on.
     """
-    import torch
-
-    from geosemi.config import load_settings
-    from geosemi.train.run import is_first_rank
-    from geosemi.train.run import train as run
+    from geosemi.config import plan_run
 
     options: dict[str, Any] = {
         "data.dataset": dataset,
@@ -76,9 +72,11 @@ def train(
         "train.epochs": epochs,
     }
     given = {key: value for key, value in options.items() if value not in (None, "")}
-    settings = load_settings(config, given, override or [], has_gpu=torch.cuda.is_available() and device != "cpu")
-    name = f"{settings.data.dataset}-{settings.method.name}-{settings.split.ratio:g}-seed{settings.train.seed}"
-    folder = out or Path("runs") / name
+    settings, folder = plan_run(config, given, override or [], out=out, resume=resume)
+
+    from geosemi.train.run import is_first_rank  # after the check of the command: this takes up to ten seconds
+    from geosemi.train.run import train as run
+
     with TerminalWatcher() as watcher:
         bundle = run(settings, folder, resume=resume, watcher=watcher)
     if not is_first_rank():

@@ -1,18 +1,31 @@
-"""YAML and options → frozen settings: defaults, then the file, then `--set`. All faults are reported at once."""
+"""YAML and options → frozen settings: defaults, then the file, then `--set`. All faults are reported at once.
+
+Nothing here imports torch at the top: a command that cannot run ends in a second.
+"""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from geosemi.data.check import check_files
 from geosemi.data.datasets import DATASETS
-from geosemi.errors import ConfigError
-from geosemi.methods.build import METHODS
-from geosemi.models.build import MODELS
-from geosemi.train.settings import RunSettings
+from geosemi.data.settings import DataSettings
+from geosemi.errors import ConfigError, Faults
+from geosemi.methods.settings import MethodSettings
+from geosemi.metrics import PRESETS
+from geosemi.models.spec import ModelName
+from geosemi.train.folder import require_free, require_same_settings
+from geosemi.train.settings import RunSettings, TrainSettings
 from geosemi.yamlfile import parse_value, read_yaml
+
+Group = TypeVar("Group", bound=BaseModel)
+MODELS = get_args(ModelName)
+METHODS = tuple(m.model_fields["name"].default for m in get_args(get_args(MethodSettings)[0]))
+_HINT = "`geosemi train --help` and the files in `configs/` show the keys"
 
 # What fits one network does not fit the other: sides of chips and crops in pixels, learning rates. The DINOv2 values
 # are those of SemiEarth and UniMatch V2 (METHODS 1.8, 2.2); `light` starts from scratch and takes more.
@@ -46,25 +59,129 @@ def load_settings(
     Raises:
         ConfigError: with all faults of the settings in one message.
     """
-    if "train.steps" in options and "train.epochs" in options:
-        raise ConfigError("a run has a length in steps or in epochs, not in both", hint="give one of the two options")
-    content = read_yaml(config) if config else {}
-    for key, value in (*options.items(), *map(_parse, overrides)):
-        _put(content, key, value)
-    _add_defaults(content, "dinov2_small" if has_gpu else "light")
-    faults = _unknown_dataset(content)
-    try:
-        settings = RunSettings.model_validate(content)
-    except ValidationError as error:
-        faults += [_line(fault) for fault in error.errors()]
-    if faults:
-        count = f"{len(faults)} problem{'s' if len(faults) > 1 else ''}"
-        raise ConfigError(
-            f"{f'`{config}`' if config else 'the settings'}: {count}",
-            hint="`geosemi train --help` and the files in `configs/` show the keys",
-            faults=faults,
-        )
+    faults = Faults()
+    content = _compose(config, options, overrides, faults)
+    settings = _validate(content, "dinov2_small" if has_gpu else "light", faults)
+    faults.raise_all(_name(config), hint=_HINT)
+    assert settings is not None
     return settings
+
+
+def plan_run(
+    config: Path | None, options: Mapping[str, Any], overrides: Sequence[str], *, out: Path | None, resume: bool
+) -> tuple[RunSettings, Path]:
+    """Compose the settings of a run and look whether it can begin; torch is imported only where that cannot be known.
+
+    Args:
+        config: a YAML file, or None.
+        options: as for `load_settings`.
+        overrides: as for `load_settings`.
+        out: the run folder; named after the run if None.
+        resume: whether it holds a run to go on with.
+
+    Returns:
+        The settings and the run folder.
+
+    Raises:
+        GeosemiError: all that is wrong with settings, data files, run folder and device, in one error.
+    """
+    faults = Faults()
+    content = _compose(config, options, overrides, faults)
+    network = _network(content)
+    settings = _validate(deepcopy(content), network or "light", faults)
+    of_settings = len(faults)
+    _check_surroundings(content, faults)
+    folder = out or (_folder(settings) if settings else None)
+    if folder is not None:
+        with faults.kept():
+            require_free(folder, resume=resume)
+    if len(faults) == of_settings:
+        faults.raise_all(_name(config), hint=_HINT)
+    faults.raise_all("the run cannot begin", hint=f"mend them all; {_HINT}")
+    assert settings is not None
+    assert folder is not None
+    if network is None:
+        settings = load_settings(config, options, overrides, has_gpu=_has_gpu())
+    if resume:
+        require_same_settings(folder, settings)
+    return settings, folder
+
+
+def _compose(
+    config: Path | None, options: Mapping[str, Any], overrides: Sequence[str], faults: Faults
+) -> dict[str, Any]:
+    """Put file, options and overrides together; every part of them that cannot be put is a fault."""
+    content = read_yaml(config) if config else {}
+    if "train.steps" in options and "train.epochs" in options:
+        faults.add(
+            ConfigError("a run has a length in steps or in epochs, not in both", hint="give one of the two options")
+        )
+    for key, value in options.items():
+        with faults.kept():
+            _put(content, key, value)
+    for text in overrides:
+        with faults.kept():
+            _put(content, *_parse(text))
+    return content
+
+
+def _validate(content: dict[str, Any], model: str, faults: Faults) -> RunSettings | None:
+    """Return the settings that a content means; `model` is the network where it names none."""
+    _add_defaults(content, model)
+    for line in (*_unknown_dataset(content), *_unknown_protocol(content)):
+        faults.add_setting(line)
+    try:
+        return RunSettings.model_validate(content)
+    except ValidationError as error:
+        for fault in error.errors():
+            faults.add_setting(_line(fault))
+    return None
+
+
+def _check_surroundings(content: Mapping[str, Any], faults: Faults) -> None:
+    """Look at data files, protocol and device as far as their own settings can be read."""
+    groups = deepcopy(dict(content))
+    _add_defaults(groups, "light")
+    data, loop = _group(DataSettings, groups["data"]), _group(TrainSettings, groups["train"])
+    if data is not None and not _unknown_dataset(groups):
+        check_files(data, faults)
+    if loop is not None and (loop.device not in ("auto", "cpu") or loop.devices > 1 or loop.precision == "fp16"):
+        from geosemi.train.device import require_device  # noqa: PLC0415 - torch takes three seconds
+
+        with faults.kept():
+            require_device(loop)
+
+
+def _network(content: Mapping[str, Any]) -> str | None:
+    """Return the default network as far as it is known without torch: on a CPU, or where another one is named."""
+    model, loop = content.get("model"), content.get("train")
+    if isinstance(loop, dict) and loop.get("device") == "cpu":
+        return "light"
+    if isinstance(model, dict) and model:  # weights without a name: only the network tells whether they fit
+        return str(model["name"]) if "name" in model else "dinov2_small" if _has_gpu() else "light"
+    return None
+
+
+def _has_gpu() -> bool:
+    from geosemi.train.device import has_gpu  # noqa: PLC0415 - torch takes three seconds
+
+    return has_gpu()
+
+
+def _group(kind: type[Group], content: Any) -> Group | None:
+    try:
+        return kind.model_validate(content)
+    except ValidationError:
+        return None  # told with the other settings
+
+
+def _folder(settings: RunSettings) -> Path:
+    data, method = settings.data.dataset, settings.method.name
+    return Path("runs") / f"{data}-{method}-{settings.split.ratio:g}-seed{settings.train.seed}"
+
+
+def _name(config: Path | None) -> str:
+    return f"`{config}`" if config else "the settings"
 
 
 def _add_defaults(content: dict[str, Any], model: str) -> None:
@@ -88,6 +205,13 @@ def _unknown_dataset(content: Mapping[str, Any]) -> list[str]:
     if name in known:
         return []
     return [f"data.dataset: unknown data set `{name}`; choose one of {', '.join(known)}{_near(name, known)}"]
+
+
+def _unknown_protocol(content: Mapping[str, Any]) -> list[str]:
+    name = content["train"].get("protocol", "default") if isinstance(content["train"], dict) else "default"
+    if not isinstance(name, str) or name in PRESETS:
+        return []
+    return [f"train.protocol: unknown protocol `{name}`; choose one of {', '.join(PRESETS)}{_near(name, PRESETS)}"]
 
 
 def _parse(text: str) -> tuple[str, Any]:

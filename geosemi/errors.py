@@ -104,8 +104,8 @@ class Faults:
         self._settings: list[str] = []
         self._found: list[GeosemiError] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._settings or self._found)
+    def __len__(self) -> int:
+        return len(self._settings) + len(self._found)
 
     def add_setting(self, line: str) -> None:
         """Add a fault of a setting, as `key: what is wrong`."""

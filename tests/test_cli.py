@@ -17,8 +17,9 @@ import geosemi
 from geosemi.cli import main as cli
 from geosemi.errors import Interrupted, UnsafeInput
 
-GOLDEN = Path(__file__).parent / "golden" / "help"
-CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
+ROOT = Path(__file__).parents[1]
+GOLDEN = ROOT / "tests" / "golden" / "help"
+CONSTRAINTS = ROOT / "constraints.txt"
 # what decides how a page looks, beside our own words
 ENV = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "PYTHONUTF8": "1"}
 
@@ -166,10 +167,33 @@ def test_a_stopped_run_ends_as_the_shell_expects(monkeypatch: pytest.MonkeyPatch
 
 
 def test_several_faults_have_a_line_each():
-    words = ["train", "--set", "train.lr=abc", "--set", "method.treshold=0.3", "--set", "foo=1"]
+    words = [
+        "train",
+        "--data",
+        str(ROOT / "sample_data"),
+        "--set",
+        "train.lr=abc",
+        "--set",
+        "method.treshold=0.3",
+        "--set",
+        "foo=1",
+    ]
     done = subprocess.run([sys.executable, "-m", "geosemi", *words], capture_output=True, text=True, check=False)
     lines = done.stderr.splitlines()
     assert done.returncode == 2
     assert lines[0] == "error: the settings: 3 problems"
     assert [line.split(":")[0] for line in lines[1:4]] == ["  method.treshold", "  train.lr", "  foo"]
     assert lines[4].startswith("hint: ")
+
+
+def test_all_that_is_wrong_with_a_run_is_told_before_anything_slow():
+    """Settings, data files and an unknown device in one command; nobody mends one fault a try."""
+    words = ["train", "--data", str(ROOT / "sample_data"), "--device", "tpu", "--method", "fixmach"]
+    words += ["--set", "data.validation=[nope]", "--set", "data.test=[alsonope]", "--set", "data.unlabelled=nope/*.tif"]
+    done = subprocess.run([sys.executable, "-m", "geosemi", *words], capture_output=True, text=True, check=False)
+    first, *faults, hint = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert first == "error: the run cannot begin: 5 problems"
+    for words_of_fault in ("`fixmach`", "'tpu'", "`nope`", "`alsonope`", "nope/*.tif`"):
+        assert sum(words_of_fault in line for line in faults) == 1, words_of_fault
+    assert hint.startswith("hint: ")

@@ -1,11 +1,15 @@
 """YAML and options become settings; every fault is told, all of them at once, with the nearest known word."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from geosemi.config import load_settings
-from geosemi.errors import ConfigError
+from geosemi.config import load_settings, plan_run
+from geosemi.errors import ConfigError, DatasetMissing, GeosemiError, OutputError
+from geosemi.train.folder import write_config
 from geosemi.train.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
@@ -225,3 +229,105 @@ class TestFromScratch:
     def test_whoever_says_otherwise_is_heard(self):
         settings = load_settings(None, {"model.name": "light"}, ["method.warm_up=0"], has_gpu=False)
         assert settings.method.warm_up == 0
+
+    def test_the_length_and_the_words_of_set_are_told_with_the_rest(self):
+        error = refusal(options={"train.steps": 3, "train.epochs": 1}, overrides=["train.lr", "a=1"])
+        assert error.lines[0] == "the settings: 3 problems"
+        assert error.lines[1] == "a: unknown key"
+        assert error.lines[2].startswith("a run has a length in steps or in epochs")
+        assert error.lines[3].startswith("`--set train.lr` is no setting; write")
+
+
+class TestPlan:
+    """What a command can be wrong about is told in one error, before anything slow."""
+
+    def plan(self, *overrides, out=None, resume=False, **options):
+        given = {"data.root": str(ROOT / "sample_data"), **{k.replace("__", "."): v for k, v in options.items()}}
+        return plan_run(None, given, overrides, out=out, resume=resume)
+
+    def refusal(self, *args, **kwargs) -> GeosemiError:
+        with pytest.raises(GeosemiError) as caught:
+            self.plan(*args, **kwargs)
+        assert caught.value.hint
+        return caught.value
+
+    def test_a_run_that_can_begin(self, tmp_path):
+        settings, folder = self.plan("train.device=cpu", out=tmp_path / "run")
+        assert (settings.model.name, folder) == ("light", tmp_path / "run")
+        assert not folder.exists()
+
+    def test_a_folder_of_its_own(self):
+        _, folder = self.plan("train.seed=3", "split.ratio=2.5", model__name="light", method__name="fixmatch")
+        assert folder == Path("runs/scenes-fixmatch-2.5-seed3")
+
+    def test_everything_at_once(self, tmp_path):
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / "step-00000001.safetensors").touch()
+        error = self.refusal(
+            "data.validation=[nope]", "data.test=[alsonope]", "data.unlabelled=nope/*.tif", "data.legend=no.yaml",
+            "data.opinions=none", "train.sed=1", "train.protocol=mine",
+            method__name="fixmach", out=tmp_path,
+        )  # fmt: skip
+        assert type(error) is ConfigError
+        first, *lines = error.lines
+        assert first == "the run cannot begin: 9 problems"
+        for words in (
+            "unknown method `fixmach`", "train.sed: unknown key; did you mean `seed`?", "unknown protocol `mine`",
+            "`data.validation` names `nope`", "`data.test` names `alsonope`", "nope/*.tif`; give the folder",
+            "no.yaml` does not exist", "the folder of opinions", "holds a run already; pass `--resume`",
+        ):  # fmt: skip
+            assert sum(words in line for line in lines) == 1, words
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+    def test_a_device_that_is_not_there_is_told_with_the_rest(self, tmp_path):
+        error = self.refusal(train__device="cuda", method__name="x", data__root=str(tmp_path / "none"))
+        assert len(error.lines) == 4
+        for words in ("method: ", "the data folder", "`--device cuda`: "):
+            assert any(line.startswith(words) for line in error.lines), words
+        assert "Lightning" not in error.message
+        assert "accelerator" not in error.message
+
+    @pytest.mark.parametrize(
+        ("precision", "device"), [("fp16", "cpu"), pytest.param("fp16", "auto", marks=pytest.mark.skipif(
+            torch.cuda.is_available() or torch.backends.mps.is_available(), reason="this machine has a GPU"))]
+    )  # fmt: skip
+    def test_a_precision_that_the_device_lacks(self, precision, device):
+        error = self.refusal(train__precision=precision, train__device=device)
+        assert error.message == "a CPU cannot train in fp16"
+
+    def test_one_fault_keeps_its_kind_and_its_way_out(self, tmp_path):
+        (tmp_path / "bundle.safetensors").touch()
+        assert type(self.refusal(out=tmp_path)) is OutputError
+        assert type(self.refusal(data__root=str(tmp_path / "none"))) is DatasetMissing
+        assert self.refusal("split.ratio=0").lines[0] == "the settings: 1 problem"
+
+    def test_the_default_network_is_asked_of_torch_only_where_nothing_says_it(self):
+        has_gpu = torch.cuda.is_available()
+        assert self.plan()[0].model.name == ("dinov2_small" if has_gpu else "light")
+        assert self.plan(train__device="cpu")[0].model.name == "light"
+        assert self.plan(model__name="dinov2_base", train__device="cpu")[0].model.name == "dinov2_base"
+
+    def test_settings_that_a_run_was_not_begun_with(self, tmp_path):
+        begun, _ = self.plan("train.device=cpu", "train.lr=0.5", out=tmp_path)
+        (tmp_path / "checkpoints").mkdir()
+        write_config(tmp_path, begun)
+        self.plan("train.device=cpu", "train.lr=0.5", "train.save_every=7", out=tmp_path, resume=True)
+        error = self.refusal(
+            "train.device=cpu", "data.bands=[1,2,3]", method__name="fixmatch", out=tmp_path, resume=True
+        )
+        assert error.lines[0] == f"`{tmp_path}` was trained with other settings than these"
+        assert "data.bands: not set then, [1, 2, 3] now" in error.lines
+        assert "train.lr: 0.5 then, 0.004 now" in error.lines
+        assert 'method.name: "semiearth" then, "fixmatch" now' in error.lines
+        assert f"--config {tmp_path / 'config.yaml'}" in error.hint
+        settings, _ = plan_run(tmp_path / "config.yaml", {}, [], out=tmp_path, resume=True)
+        assert settings == begun
+
+    def test_a_run_that_cannot_begin_is_told_without_torch(self):
+        code = (
+            "import sys\nfrom geosemi.config import plan_run\nfrom geosemi.errors import GeosemiError\n"
+            "try:\n    plan_run(None, {'data.root': 'none', 'method.name': 'x'}, [], out=None, resume=False)\n"
+            "except GeosemiError as error:\n    print(len(error.lines), 'torch' in sys.modules)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["3", "False"]

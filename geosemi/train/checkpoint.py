@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from geosemi.errors import BundleError, ConfigError
 from geosemi.geo.commit import write_files
 from geosemi.models.tensorfile import read_tensors
+from geosemi.train.folder import checkpoints
 
 _KEEP = 2  # the newest, and one before it in case the newest is damaged by the disk
 
@@ -59,11 +60,6 @@ def save_checkpoint(folder: Path, state: State, method: nn.Module, optimizer: to
     for old in checkpoints(folder)[_KEEP:]:
         old.unlink()
     return path
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints of a run, newest first."""
-    return sorted(folder.glob("step-*.safetensors"), reverse=True)
 
 
 def load_newest(

@@ -4,7 +4,6 @@ The run folder holds `config.yaml` (the resolved settings), `split.json` (who wa
 `checkpoints/`, `bundle.safetensors` (the best predictor), `validation.png` and `run.json` (how it came to be).
 """
 
-import hashlib
 import json
 import statistics
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -30,7 +28,8 @@ from geosemi.models.build import build_segmenter
 from geosemi.models.bundle import Bundle, Card
 from geosemi.models.segmenter import Segmenter
 from geosemi.models.spec import BUNDLE
-from geosemi.train.checkpoint import checkpoints
+from geosemi.train.device import require_device
+from geosemi.train.folder import CHECKPOINTS, fingerprint, require_free, require_same_settings, write_config
 from geosemi.train.loop import Outcome, Trainer
 from geosemi.train.pictures import Panel, draw_panels
 from geosemi.train.prepared import Prepared, describe, prepare_run
@@ -54,8 +53,10 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
         GeosemiError: anything that is wrong with settings, data or disk, before the first step where possible.
     """
     watcher = watcher if watcher and is_first_rank() else Silent()
+    require_free(out, resume=resume)
+    if resume:
+        require_same_settings(out, settings)
     fabric = _fabric(settings)
-    _require_free(out, resume=resume)
     prepared = prepare_run(settings, watcher)
     _make_folder(out)
     if resume:
@@ -73,7 +74,7 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
         augment=Augment(prepared.radiometry, settings.augment.model_copy(update={"views": method.strong_views})),
         settings=settings.train,
         folder=out,
-        fingerprint=_fingerprint(settings),
+        fingerprint=fingerprint(settings),
         watcher=watcher,
         validate=_Validator(settings, prepared) if prepared.split.validation else None,
         keep=lambda model, step, scores: _keep(out, settings, prepared, model, step, scores),
@@ -97,16 +98,14 @@ def _fabric(settings: RunSettings) -> Fabric:
         ConfigError: it is not there, or cannot compute in the precision asked for.
     """
     train = settings.train
+    require_device(train)
     try:
-        fabric = Fabric(accelerator=train.device, devices=train.devices, precision=_PRECISION[train.precision])
+        return Fabric(accelerator=train.device, devices=train.devices, precision=_PRECISION[train.precision])
     except (MisconfigurationException, RuntimeError) as error:
         raise ConfigError(
             f"cannot train on {train.devices} × `{train.device}`: {error}",
             hint="use `--device cpu`, or fewer devices: `--set train.devices=1`",
         ) from error
-    if train.precision == "fp16" and fabric.device.type == "cpu":
-        raise ConfigError("a CPU cannot train in fp16", hint="use `--set train.precision=bf16`, or fp32")
-    return fabric
 
 
 def _build(settings: RunSettings, prepared: Prepared) -> Method:
@@ -200,7 +199,7 @@ def _keep(
             "step": step,
             "seed": settings.train.seed,
             "validation": scores.to_dict() if scores else None,
-            "settings_sha256": _fingerprint(settings),
+            "settings_sha256": fingerprint(settings),
         },
     )
     Bundle(model, card).save(out / BUNDLE)
@@ -235,18 +234,9 @@ def _finish(out: Path, settings: RunSettings, prepared: Prepared, outcome: Outco
     write_files({out / "run.json": json.dumps(facts, indent=1).encode()})
 
 
-def _require_free(out: Path, *, resume: bool) -> None:
-    if resume and not (out / "checkpoints").is_dir():
-        raise ConfigError(f"`{out}` holds no run to resume", hint="start it without `--resume`")
-    if not resume and ((out / BUNDLE).exists() or checkpoints(out / "checkpoints")):
-        raise OutputError(
-            f"`{out}` holds a run already", hint="pass `--resume` to go on with it, or choose another `--out`"
-        )
-
-
 def _make_folder(out: Path) -> None:
     try:
-        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (out / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"the folder `{out}` cannot be made: {error.strerror}", hint="choose another `--out`"
@@ -254,8 +244,7 @@ def _make_folder(out: Path) -> None:
 
 
 def _write_folder(out: Path, settings: RunSettings, prepared: Prepared) -> None:
-    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    write_files({out / "config.yaml": text.encode()})
+    write_config(out, settings)
     prepared.split.save(out / "split.json")
 
 
@@ -267,12 +256,3 @@ def _require_same_split(out: Path, prepared: Prepared) -> None:
             f"the data are divided in another way than when `{out}` was begun: scenes or labels were added or removed",
             hint="bring the data back as they were, or start a new run with another `--out`",
         )
-
-
-def _fingerprint(settings: RunSettings) -> str:
-    """Hash what decides the result; where it runs and how often it saves does not."""
-    plain = settings.model_dump(mode="json")
-    for key in ("device", "save_every"):
-        plain["train"].pop(key)
-    plain["chips"].pop("workers")
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
