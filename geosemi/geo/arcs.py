@@ -2,8 +2,8 @@
 
 A lattice point where three or more pixel edges meet is a node; an arc runs from node to node, or round in a loop, and
 has the same two classes on its sides all the way. What changes an arc, changes both neighbours alike: that keeps a
-coverage free of gaps and overlaps. Points on the upper and lower edge of the strip count as nodes, so arcs end there
-and every strip can be worked on by itself.
+coverage free of gaps and overlaps. Points where boundaries cross the upper or lower edge of the strip count as nodes:
+arcs end there, and every strip can be worked on by itself.
 """
 
 from dataclasses import dataclass
@@ -61,12 +61,13 @@ class _Edges:
     right: Ints
 
 
-def find_arcs(block: Bytes, *, is_last: bool) -> Arcs:
+def find_arcs(block: Bytes, *, is_first: bool, is_last: bool) -> Arcs:
     """Find the arcs of a strip.
 
     Args:
         block: (h + 1, W + 2) values: the row above the strip, the strip, and a column of OUTSIDE on either side; for
             the last strip of a raster also a row of OUTSIDE below.
+        is_first: whether the strip's upper edge is that of the raster.
         is_last: whether the strip's lower edge is that of the raster; else the edges along it belong to the next strip.
     """
     height, width = len(block) - 1 - is_last, block.shape[1] - 2
@@ -75,7 +76,9 @@ def find_arcs(block: Bytes, *, is_last: bool) -> Arcs:
     is_point[0] = (code[0] != 0) & (code[0] != _LEVEL)
     point = np.flatnonzero(is_point)
     row, col, code = point // (width + 1), point % (width + 1), code.ravel()[point]
-    is_node = (_DEGREE[code] > 2) | (row == 0) | (row == height)
+    is_node = (_DEGREE[code] > 2) | (row == height)
+    # what goes up from the strip's upper edge was fixed by the strip above; the raster's rim stays as it is
+    is_node |= (row == 0) & (is_first | (code & (1 << NORTH) != 0))
     edges = _edges(block, row, col, code)
     leaving = np.full(len(point), -1, dtype=np.int64)
     leaving[edges.tail] = np.arange(len(edges.tail))

@@ -101,7 +101,7 @@ class CoverageTracer:
         block = np.full((len(values) + 1 + is_last, self._width + 2), OUTSIDE, dtype=np.uint8)
         block[0] = self._above
         block[1 : len(values) + 1, 1:-1] = values
-        arcs = find_arcs(block, is_last=is_last)
+        arcs = find_arcs(block, is_first=self._row == 0, is_last=is_last)
         components = self._components.feed(values, confidence, is_last=is_last)
         darts = self._darts(arcs, block, components)
         self._link(arcs, darts, components.renamed, len(values))
