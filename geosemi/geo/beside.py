@@ -7,6 +7,7 @@ from geosemi.geo.grid import Grid
 from geosemi.geo.raster import open_raster
 
 if TYPE_CHECKING:
+    from geosemi.geo.arrays import Array, ArrayFile
     from geosemi.geo.mosaic import Mosaic, MosaicFile
     from geosemi.geo.raster import RasterFile
     from geosemi.geo.remote import Remote
@@ -29,8 +30,8 @@ def mask_beside(path: Path, grid: Grid) -> Path | None:
 
 
 def notes_on(
-    place: "Path | Remote | Mosaic",
-    file: "RasterFile | MosaicFile",
+    place: "Path | Remote | Mosaic | Array",
+    file: "RasterFile | MosaicFile | ArrayFile",
     *,
     false_alpha: int | None,
     mask: Path | None,
@@ -60,7 +61,7 @@ def notes_on(
     return (*notes, *(_ignored(place, file) if isinstance(place, Path) else ()))
 
 
-def _ignored(path: Path, file: "RasterFile | MosaicFile") -> list[str]:
+def _ignored(path: Path, file: "RasterFile | MosaicFile | ArrayFile") -> list[str]:
     """Name side files that say where the scene lies, which is never believed: two programs would read two places."""
     notes = []
     has_place = file.grid.crs is not None and not file.grid.transform.is_identity

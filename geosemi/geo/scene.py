@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geosemi.errors import BandMismatch
+from geosemi.geo.arrays import Array, ArrayFile
 from geosemi.geo.bandnames import find_band
 from geosemi.geo.beside import mask_beside, notes_on
 from geosemi.geo.grid import Grid
@@ -24,8 +25,8 @@ from geosemi.geo.window import Window
 MAX_ALPHA_VALUES = 16
 _COLOURS = ("red", "green", "blue")
 
-Place = Path | Remote | Mosaic
-"""Where the pixels of a scene come from: a file, a URL, or several files as one."""
+Place = Path | Remote | Mosaic | Array
+"""Where the pixels of a scene come from: a file, a URL, several files as one, or a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Scene:
     """What a raster file says of itself; nothing is kept open.
 
     Attributes:
-        path: the file; of a URL its name, and of several files the one that says how they fit together.
+        path: the file; of a URL or an array its name, and of several files the one that says how they fit together.
         grid: where its pixels lie.
         bands: names of its data bands in file order, alpha left out.
         indexes: 1-based positions of those bands in the file.
@@ -60,7 +61,7 @@ class Scene:
     alpha: int | None = None
     masked: bool = False
     has_gcps: bool = False
-    source: Remote | Mosaic | None = None
+    source: Remote | Mosaic | Array | None = None
     palette: bool = False
     expanded: bool = False
     gaps: bool = False
@@ -73,7 +74,7 @@ class Scene:
         """Read a file's metadata.
 
         Args:
-            place: GeoTIFF, PNG, JPEG, `.vrt`; or a `Remote`, or a `Mosaic`. Text is a path, never a URL.
+            place: GeoTIFF, PNG, JPEG, `.vrt`; or a `Remote`, a `Mosaic`, an `Array`. Text is a path, never a URL.
             expand_palette: read a palette image as the colours that its numbers stand for.
 
         Raises:
@@ -191,7 +192,7 @@ class SceneReader(Protocol):
 class RasterReader:
     """Tiles of a scene from its file. Make it with `reading`, one per thread: GDAL handles are not thread-safe."""
 
-    def __init__(self, scene: Scene, file: RasterFile | MosaicFile, mask: RasterFile | None = None) -> None:
+    def __init__(self, scene: Scene, file: RasterFile | MosaicFile | ArrayFile, mask: RasterFile | None = None) -> None:
         self.scene = scene
         self._file = file
         self._mask = mask
@@ -260,8 +261,10 @@ def reading(scene: Scene) -> Iterator[RasterReader]:
 
 
 @contextmanager
-def _opened(place: Place) -> Iterator[RasterFile | MosaicFile]:
-    if isinstance(place, Mosaic):
+def _opened(place: Place) -> Iterator[RasterFile | MosaicFile | ArrayFile]:
+    if isinstance(place, Array):
+        yield ArrayFile(place)
+    elif isinstance(place, Mosaic):
         with MosaicFile(place) as mosaic:
             yield mosaic
     else:
@@ -270,12 +273,12 @@ def _opened(place: Place) -> Iterator[RasterFile | MosaicFile]:
 
 
 def _path_of(place: Place) -> Path:
-    if isinstance(place, Remote):
+    if isinstance(place, (Remote, Array)):
         return Path(place.name)
     return place.path if isinstance(place, Mosaic) else place
 
 
-def _looks_like_data(file: RasterFile | MosaicFile, band: int) -> bool:
+def _looks_like_data(file: RasterFile | MosaicFile | ArrayFile, band: int) -> bool:
     """Tell whether a band tagged alpha holds an image, judged on up to 1024² pixels at the scene's centre."""
     height, width = min(1024, file.grid.height), min(1024, file.grid.width)
     centre = Window((file.grid.height - height) // 2, (file.grid.width - width) // 2, height, width)

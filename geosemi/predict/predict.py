@@ -10,6 +10,7 @@ from typing import Any
 
 from geosemi import __version__
 from geosemi.errors import OutputError
+from geosemi.geo.arrays import Array
 from geosemi.geo.forgiving import BadBlock, report_json, report_text
 from geosemi.geo.grid import Grid
 from geosemi.geo.layers import Layer, files_of, require_free
@@ -17,15 +18,16 @@ from geosemi.geo.scene import Place, Scene
 from geosemi.geo.unfinished import unfinished
 from geosemi.geo.writer import ControlPoints, RasterSet
 from geosemi.legend import Legend
-from geosemi.models.bundle import Bundle, Card
+from geosemi.models.bundle import Bundle
 from geosemi.predict.ahead import behind
-from geosemi.predict.answers import Answers, Extra
-from geosemi.predict.check import Checked, check_scene
+from geosemi.predict.answers import Extra
+from geosemi.predict.check import Checked
 from geosemi.predict.fingerprint import Fingerprint, state_of
-from geosemi.predict.forward import Forward, choose_device, ready
-from geosemi.predict.pipeline import Cut, OnProgress, map_rows
-from geosemi.predict.settings import PredictSettings, cut_of
-from geosemi.predict.views import DamageLog, SceneView
+from geosemi.predict.forward import Forward
+from geosemi.predict.pipeline import OnProgress, map_rows
+from geosemi.predict.settings import PredictSettings
+from geosemi.predict.task import Task
+from geosemi.predict.views import DamageLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,25 +93,18 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
         ConfigError: a setting does not fit the model or the machine, or the interrupted run was other work.
         ResourceError: the device has too little memory, or the network's answer is not a number.
     """
-    settings = settings or PredictSettings()
     wanted = dict(extras or {})
-    answers = Answers(bundle.card.legend, tuple(wanted))
+    task = Task.of(bundle, scene, settings, tuple(wanted))
+    checked = task.checked
     outputs = [*wanted.values(), out]
-    layers = dict(zip(outputs, answers.layers, strict=True))
+    layers = dict(zip(outputs, task.answers.layers, strict=True))
     if len(layers) < len(outputs):
         raise OutputError(f"`{out}` would be two outputs", hint="give each a name of its own")
-    cut = Cut(*cut_of(settings, bundle.card.tile), settings.stitch)
-    device = choose_device(settings.device)
-    checked = check_scene(
-        scene, bundle.card, bands=settings.bands, resolution=settings.resolution,
-        expand_palette=settings.expand_palette, assume_crs=settings.assume_crs, needs_crs=settings.aoi is not None,
-    )  # fmt: skip
     _require_free(layers, checked.scene, overwrite=overwrite)
-    choices = _choices(cut, settings)
     key = {
         "scene": _identity(checked.scene), "model": bundle.digest or uuid.uuid4().hex, "version": __version__,
-        "device": device.type, "outputs": [[*pair] for pair in zip((*wanted, "mask"), map(str, outputs), strict=True)],
-        **choices,
+        "device": task.device.type,
+        "outputs": [[*pair] for pair in zip((*wanted, "mask"), map(str, outputs), strict=True)], **task.choices,
     }  # fmt: skip
     with ExitStack() as stack:
         digest = stack.enter_context(Fingerprint(checked.scene.files))
@@ -117,25 +112,17 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
         points = ControlPoints.of(checked.scene.path) if checked.scene.has_gcps else None
         rasters = stack.enter_context(RasterSet(layers, checked.scene.grid, work, points=points))
         begin = rasters.begin
-        seen = SceneView(
-            checked, _black(bundle.card), aoi=settings.aoi, forgive=settings.on_bad_block == "nodata", begin=begin
-        )
-        down, across = cut.axes(*seen.view.grid.shape)
-        forward = stack.enter_context(
-            ready(
-                bundle, device, batch=settings.batch, shape=(down.tile, across.tile), precision=settings.precision,
-                engine=settings.engine, tta=settings.tta,
-            )
-        )  # fmt: skip
+        seen = task.seen(begin)
+        forward = stack.enter_context(task.forward(seen))
         damage = DamageLog(work.folder, seen)
         with behind(rasters.write, depth=2) as write:
-            for rows in map_rows(seen.view, forward, cut, answers, begin=seen.begin, on_progress=on_progress):
+            for rows in map_rows(seen.view, forward, task.cut, task.answers, begin=seen.begin, on_progress=on_progress):
                 damage.save()
                 for part in seen.back(rows):
                     write(part.row, part.layers)
         bad = damage.save()
         notes = {out.with_name(f"{out.name}.damage.json"): report_json(checked.scene.path.name, bad)} if bad else {}
-        tags = _tags(bundle, choices, checked.scene, digest.result(), command)
+        tags = _tags(task, digest.result(), command)
         files = rasters.finish({**tags, "GEOSEMI_ENGINE": forward.engine}, notes)
     return _facts(bundle.card.legend, rasters, checked, files, begin=begin, bad=bad, forward=forward)
 
@@ -152,35 +139,19 @@ def _require_free(layers: Mapping[Path, Layer], scene: Scene, *, overwrite: bool
 
 def _identity(scene: Scene) -> list[Any]:
     files = [[str(path.resolve()), *state_of(path)] for path in scene.files]
-    return [files or str(scene.place), list(scene.indexes), str(scene.grid)]
+    # nobody knows whether an array is the one of before
+    place = uuid.uuid4().hex if isinstance(scene.source, Array) else str(scene.place)
+    return [files or place, list(scene.indexes), str(scene.grid)]
 
 
-def _black(card: Card) -> tuple[float, ...]:
-    # 8-bit black is 0; other sensors' is measured in training and travels with the model
-    return tuple(card.provenance.get("black", [0.0] * len(card.bands)))
-
-
-def _choices(cut: Cut, settings: PredictSettings) -> dict[str, Any]:
-    """Return what changes the answer: the cut in full, of the rest what is not as usual."""
-    usual = PredictSettings()
-    rest = ("bands", "engine", "tta", "resolution", "aoi", "on_bad_block", "expand_palette", "assume_crs")
-    changed = {name: getattr(settings, name) for name in rest if getattr(settings, name) != getattr(usual, name)}
-    if settings.aoi is not None:
-        changed["aoi"] = settings.aoi.name
-        changed["aoi_state"] = state_of(settings.aoi)
-    return {
-        "tile": cut.tile, "overlap": cut.overlap, "stitch": cut.rule, "precision": settings.precision, **changed
-    }  # fmt: skip
-
-
-def _tags(bundle: Bundle, choices: dict[str, Any], scene: Scene, digest: str, command: str) -> dict[str, str]:
+def _tags(task: Task, digest: str, command: str) -> dict[str, str]:
     """Return what made the output; no time and no host, so that the same work gives the same bytes."""
     tags = {
         "GEOSEMI_VERSION": __version__,
-        "GEOSEMI_SETTINGS": json.dumps({k: v for k, v in choices.items() if k != "aoi_state"}),
+        "GEOSEMI_SETTINGS": json.dumps({k: v for k, v in task.choices.items() if k != "aoi_state"}),
         "GEOSEMI_COMMAND": command,
-        "MODEL_SHA256": bundle.digest or "",
-        "SCENE": scene.path.name,
+        "MODEL_SHA256": task.bundle.digest or "",
+        "SCENE": task.checked.scene.path.name,
         "SCENE_SHA256": digest,
     }
     return {name: text for name, text in tags.items() if text}
