@@ -200,10 +200,14 @@ def _wrong_resolution(scene: Scene, card: Card, resolution: Resolution) -> Itera
             "the model does not know at which resolution it was trained", "say it in metres: `--resolution 0.5`"
         )
     if resolution == "native" and here and there and _factor(here, there) > REFUSE_RESOLUTION:
-        yield _Fault(
-            f"its pixels are {here:.3g} m, the model was trained at {there:.3g} m",
-            "resample it on the way with `--resolution model`, or train at its resolution",
-        )
+        finer = "resample it on the way with `--resolution model`, or train at its resolution"
+        coarser = "train at its resolution; `--resolution model` enlarges the pixels, but shows no more than they do"
+        what = f"its pixels are {here:.3g} m, the model was trained at {there:.3g} m"
+        yield _Fault(what, finer if here < there else coarser)
+    metres = there if resolution == "model" else None if resolution == "native" else resolution
+    if metres and here and (count := scene.grid.height * scene.grid.width * (here / metres) ** 2) > MAX_CLAIM:
+        what = f"its pixels are {here:.3g} m; at {metres:.3g} m it would have {count:.1g} of them"
+        yield _Fault(what, "choose a coarser `--resolution`, or train at the scene's")
 
 
 def _remarks(scene: Scene, card: Card, metres: float | None) -> Iterator[str]:

@@ -162,6 +162,13 @@ def test_resampling_lifts_the_refusal(make_scene, side):
     assert any("enlarged" in w for w in check_scene(scene, card, resolution="model").warnings) == (side == 30)
 
 
+def test_nobody_wants_a_scene_enlarged_without_end(make_scene):
+    scene = make_scene(transform=scale(1000))
+    with pytest.raises(InputError, match=r"its pixels are 1e\+03 m; at 0.01 m it would have 6e\+13 of them") as caught:
+        check_scene(scene, card_of(), resolution=0.01)
+    assert "coarser `--resolution`" in caught.value.hint
+
+
 def test_resampling_wants_to_know_sizes(make_scene):
     bare = make_scene("bare.tif", crs=None)
     with pytest.raises(InputError, match="it has no coordinate system") as caught:
