@@ -67,6 +67,7 @@ class Task:
         return SceneView(
             self.checked, _black(self.bundle.card), aoi=self.settings.aoi,
             forgive=self.settings.on_bad_block == "nodata", begin=begin,
+            nodata=tuple(layer.nodata for layer in self.answers.layers),
         )  # fmt: skip
 
     @contextmanager

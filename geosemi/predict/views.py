@@ -11,6 +11,7 @@ from geosemi.geo.commit import naming_disk, publish
 from geosemi.geo.forgiving import BadBlock, ForgivingReader
 from geosemi.geo.resample import NearestRows, ResampledReader
 from geosemi.geo.scene import SceneReader, reading
+from geosemi.geo.window import Window
 from geosemi.predict.check import Checked
 from geosemi.predict.stitch import Rows
 from geosemi.predict.tiles import View
@@ -25,10 +26,18 @@ class SceneView:
         aoi: polygons outside of which nothing is mapped.
         forgive: whether damaged blocks are nodata instead of an error.
         begin: first row of the scene that is wanted.
+        nodata: the value of each layer that means nothing.
     """
 
     def __init__(
-        self, checked: Checked, black: tuple[float, ...], *, aoi: Path | None, forgive: bool, begin: int
+        self,
+        checked: Checked,
+        black: tuple[float, ...],
+        *,
+        aoi: Path | None,
+        forgive: bool,
+        begin: int,
+        nodata: tuple[float, ...],
     ) -> None:
         self._scene = checked.scene
         self._grid = checked.grid
@@ -37,6 +46,7 @@ class SceneView:
         area = None if aoi is None else AreaOfInterest.load(aoi, self._grid)
         self.view = View(self._grid, self._reading, black, None if area is None else area.read)
         self._begin = begin
+        self._nodata = nodata
         self._back: list[NearestRows] = []
 
     @property
@@ -59,7 +69,19 @@ class SceneView:
             self._back = [NearestRows(*grids, begin=self._begin) for _ in rows.layers]
         parts = (back.push(layer) for back, layer in zip(self._back, rows.layers, strict=True))
         for layers in zip(*parts, strict=True):
-            yield Rows(layers[0][0], tuple(layer for _, layer in layers))
+            part = Rows(layers[0][0], tuple(layer for _, layer in layers))
+            if self._scene.may_have_nodata:
+                self._hide(part)
+            yield part
+
+    def _hide(self, rows: Rows) -> None:
+        """Take the answer from pixels that are nodata on the scene's own grid: larger pixels may have been valid."""
+        height, width = rows.layers[-1].shape
+        with reading(self._scene) as raw:
+            reader = ForgivingReader(raw) if self._forgive else raw
+            hidden = ~reader.read(Window(rows.row, 0, height, width)).valid
+        for layer, value in zip(rows.layers, self._nodata, strict=True):
+            layer[..., hidden] = value
 
     @contextmanager
     def _reading(self) -> Iterator[SceneReader]:
