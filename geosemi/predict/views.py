@@ -1,14 +1,17 @@
 """A scene as the network is to see it: which pixels, of what size, where damage is forgiven, and the way back."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from geosemi.geo.aoi import AreaOfInterest
+import numpy as np
+import numpy.typing as npt
+
 from geosemi.geo.commit import naming_disk, publish
 from geosemi.geo.forgiving import BadBlock, ForgivingReader
+from geosemi.geo.grid import Grid
 from geosemi.geo.resample import NearestRows, ResampledReader
 from geosemi.geo.scene import SceneReader, reading
 from geosemi.geo.window import Window
@@ -43,8 +46,7 @@ class SceneView:
         self._grid = checked.grid
         self._forgive = forgive
         self._readers: list[ForgivingReader] = []
-        area = None if aoi is None else AreaOfInterest.load(aoi, self._grid)
-        self.view = View(self._grid, self._reading, black, None if area is None else area.read)
+        self.view = View(self._grid, self._reading, black, None if aoi is None else _inside(aoi, self._grid))
         self._begin = begin
         self._nodata = nodata
         self._back: list[NearestRows] = []
@@ -93,6 +95,12 @@ class SceneView:
             if self._grid.shape != self._scene.grid.shape:
                 seen = ResampledReader(seen, self._scene.grid, self._grid)
             yield seen
+
+
+def _inside(aoi: Path, grid: Grid) -> Callable[[Window], npt.NDArray[np.bool_]]:
+    from geosemi.geo.aoi import AreaOfInterest  # noqa: PLC0415 - 70 MB of geopandas that few scenes need
+
+    return AreaOfInterest.load(aoi, grid).read
 
 
 class DamageLog:
