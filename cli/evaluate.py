@@ -14,11 +14,13 @@ STDOUT = Path("-")
 EPILOG = """
 **Examples**
 
-`geosemi evaluate mask.tif labels.tif`
+`geosemi evaluate mask.tif sample_data/test/labels/autumn_town.tif`
 
-`geosemi evaluate mask.tif footprints.gpkg --outside background`
+`geosemi evaluate mask.tif sample_data/test/labels/autumn_town.tif --json scores.json --png confusion.png`
 
-`geosemi evaluate mask.tif truth.gpkg --column landuse --json scores.json --png confusion.png`
+`geosemi predict sample_data/scenes/spring_suburb.tif --out suburb.tif`
+
+`geosemi evaluate suburb.tif sample_data/labels/spring_suburb.gpkg --column class`   (polygons in any crs)
 """
 
 

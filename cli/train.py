@@ -19,7 +19,7 @@ EPILOG = """
 
 `geosemi train --dataset potsdam --ratio 5`   (after `geosemi prepare --dataset potsdam …`)
 
-`geosemi train --config configs/dubai/fixmatch.yaml --seed 1 --set train.lr=0.001`
+`geosemi train --config configs/sample/supervised.yaml --seed 1 --set train.lr=0.001 --out runs/third`
 """
 
 

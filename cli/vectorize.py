@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 EPILOG = """
 **Examples**
 
-`geosemi vectorize mask.tif --out map.gpkg`
+`geosemi vectorize mask.tif --out classes.gpkg`
 
-`geosemi vectorize mask.tif --out map.gpkg --confidence sure.tif --simplify 2 --smooth`
+`geosemi vectorize map.tif --out smooth.gpkg --confidence sure.tif --simplify 2 --smooth`
 
-`geosemi vectorize mask.tif --out map.fgb --legend legend.yaml --min-area 4`
+`geosemi vectorize mask.tif --out classes.fgb --legend sample_data/legend.yaml --min-area 4`
 """
 
 

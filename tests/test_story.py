@@ -2,15 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import commands_in_markdown
+import replicas
+from commands import commands_in_markdown, group, names, parse
 
-from geosemi.cli.train import EPILOG
 from geosemi.geo.raster import open_raster
 from geosemi.geo.style import legend_of
 from geosemi.legend import Legend
@@ -25,15 +27,59 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+ORDER = ("prepare", "train", "predict", "vectorize", "evaluate")
+# what a command writes; whatever else looks like a file is read
+WRITTEN = {
+    "prepare": {"--out"},
+    "train": {"--out"},
+    "predict": {"--out", "--polygons", "--confidence", "--uncertainty", "--probabilities"},
+    "vectorize": {"--out"},
+    "evaluate": {"--json", "--png"},
+}
+
+
+def examples() -> list[list[str]]:
+    """Words of every example that help shows, in the order in which somebody would try them."""
+    assert set(ORDER) == set(names()), "a new command has its place in the story"
+    return [words for name in ORDER for words in commands_in_markdown(group().commands[name].epilog)]
+
+
+def files_of(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return what a command line reads and what it writes."""
+    read, written = [], []
+    for before, word in pairwise(words[1:]):
+        if before in WRITTEN[words[1]]:
+            written.append(word)
+        elif "/" in word or re.search(r"\.(tif|gpkg|yaml)$", word):
+            read.append(word)
+    return read, written
+
+
+def test_examples_of_help_name_files_that_are_there_by_then():
+    made: set[str] = set()
+    for words in examples():
+        parse(words)
+        read, written = files_of(words)
+        assert [f for f in read if not ((ROOT / f).exists() or f in made or f.startswith("~/Downloads/"))] == [], words
+        assert not made & set(written), f"{words}: another example wrote it, and this one is refused"
+        made |= set(written)
+    assert {"runs/first", "mask.tif", "classes.gpkg", "confusion.png"} <= made
+
+
 @pytest.mark.slow
-def test_the_examples_of_training_run_on_the_sample_data(tmp_path: Path):
+def test_all_examples_of_help_run_one_after_another(tmp_path: Path):
+    """In a clone, with small replicas of the original downloads where the examples of `prepare` look for them."""
     for name in ("sample_data", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
-    told = [words for words in commands_in_markdown(EPILOG) if any("sample" in part for part in words)]
-    assert len(told) == 2
-    for words in told:
-        done = run(tmp_path, *words[1:], "--steps", "3")
-        assert done.returncode == 0, done.stderr
+    tiles = [f"top_potsdam_{row}_{col}" for row in (2, 3) for col in (10, 11, 12, 13)]
+    replicas.potsdam(tmp_path / "Downloads" / "Potsdam", tiles, size=768)
+    replicas.loveda(tmp_path / "Downloads" / "LoveDA")
+    for words in examples():
+        short = ("--steps", "3") if words[1] == "train" else ()
+        done = run(tmp_path, *(w.replace("~", str(tmp_path)) for w in words[1:]), *short)
+        assert done.returncode == 0, (words, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert [f for f in files_of(words)[1] if not (tmp_path / f).exists()] == []
 
 
 @pytest.mark.slow
