@@ -4,16 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test slow lint format clean
+.PHONY: demo test quick lint format clean
 
 demo: $(VENV)/installed  ## train, map and polygonise the sample scenes; ends with the paths and a picture
 	$(BIN)/python sample_data/demo.py --out demo
 
-test: $(VENV)/installed  ## the test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/installed  ## the whole test suite; what needs a GPU is left to `pytest -m gpu`
+	$(BIN)/python -m pytest -m "not gpu"
 
-slow: $(VENV)/installed  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+quick: $(VENV)/installed  ## the test suite without the tests that take minutes
+	$(BIN)/python -m pytest
 
 lint: $(VENV)/installed  ## formatting, lint and types
 	$(BIN)/ruff format --check
