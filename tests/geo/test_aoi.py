@@ -99,7 +99,7 @@ def test_a_polygon_of_the_whole_world_covers_the_scene(tmp_path):
 
 
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_windows_are_parts_of_the_whole(tmp_path, data):
     points = st.tuples(st.floats(-40, 200), st.floats(-40, 160))
     corners = data.draw(st.lists(st.tuples(points, points, points), min_size=1, max_size=4))

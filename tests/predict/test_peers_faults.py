@@ -4,7 +4,6 @@ Each test is named after the program and the fault (section "faults reproduced" 
 are in `tests/geo/test_polygons_peers.py`.
 """
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from affine import Affine
 from fakes import EdgeSegmenter, TinySegmenter, bundle_of, legend_of
 from ground import noise
 
+from geosemi.cli.main import main
 from geosemi.errors import BandMismatch, SceneUnreadable
 from geosemi.models.build import ModelSpec, build_segmenter
 from geosemi.models.bundle import Bundle, Card
@@ -192,16 +192,19 @@ def test_terratorch_wrong_channels_are_never_taken_silently(make_scene):
     assert "are taken for the model's (red, green, blue)" in check_scene(other, card).warnings[0]
 
 
-def test_flair_hub_a_failure_is_a_failure_for_the_shell(make_scene, tmp_path):
+def test_flair_hub_a_failure_is_a_failure_for_the_shell(make_scene, tmp_path, monkeypatch, capsys):
     """FLAIR-HUB's `flairhub_zonal` prints every exception, and ends with exit status 0."""
     spec = ModelSpec()
     card = Card(spec, legend_of(4), ("red", "green", "blue"), (127.0,) * 3, (70.0,) * 3, 64, None, "0")
     Bundle(build_segmenter(spec, bands=3, classes=4, seed=0).eval(), card).save(tmp_path / "m.safetensors")
     scene = make_scene(image=noise(40, 40, 5), photometric="minisblack")
     words = ["predict", str(scene), "--model", str(tmp_path / "m.safetensors"), "--out", str(tmp_path / "mask.tif")]
-    done = subprocess.run([sys.executable, "-m", "geosemi", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 3, done.stderr
-    assert "it has 5 bands" in done.stderr
-    assert "--bands" in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.setattr(sys, "argv", ["geosemi", *words])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 3
+    told = capsys.readouterr().err
+    assert "it has 5 bands" in told
+    assert "--bands" in told
+    assert "Traceback" not in told
     assert not (tmp_path / "mask.tif").exists()
