@@ -75,7 +75,7 @@ def patches(seed: int, height: int = 61, width: int = 83) -> np.ndarray:
 
 
 @given(mask=masks, rows=st.integers(1, 14))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_every_band_height_gives_the_same_polygons(mask: np.ndarray, rows: int) -> None:
     whole, banded = trace(mask, len(mask)), trace(mask, rows)
     for field in ("corners", "rings", "polygons", "value", "n_px"):
@@ -83,7 +83,7 @@ def test_every_band_height_gives_the_same_polygons(mask: np.ndarray, rows: int) 
 
 
 @given(mask=masks)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_polygons_equal_those_of_gdal(mask: np.ndarray) -> None:
     traced = trace(mask, 3)
     geometries = on_lattice(traced)

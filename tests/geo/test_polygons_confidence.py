@@ -52,7 +52,7 @@ def labels_of(mask: np.ndarray) -> np.ndarray:
 
 
 @given(mask=masks, rows=st.integers(1, 12), seed=st.integers(0, 9))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_sums_are_those_of_the_pixels(mask: np.ndarray, rows: int, seed: int) -> None:
     sureness = np.random.default_rng(seed).choice([0, 7, 200, 254, 255], mask.shape).astype(np.uint8)
     tracer = Tracer(mask.shape[1], Tally(mask.shape[1]))

@@ -48,7 +48,7 @@ def require_no_gap(geometries: np.ndarray, mask: np.ndarray) -> None:
 
 
 @given(mask=masks, strip=st.integers(1, 16), rows=st.integers(1, 16))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_without_tolerance_polygons_are_the_exact_ones(mask: np.ndarray, strip: int, rows: int) -> None:
     exact, found = trace(mask, len(mask)), cover(mask, rows=rows, strip=strip)
     for field in ("value", "n_px"):
@@ -57,7 +57,7 @@ def test_without_tolerance_polygons_are_the_exact_ones(mask: np.ndarray, strip: 
 
 
 @given(mask=masks, strip=st.integers(1, 16), way=ways)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_gap_no_overlap_no_polygon_lost(mask: np.ndarray, strip: int, way: tuple[float, bool]) -> None:
     exact, found = trace(mask, len(mask)), cover(mask, tolerance=way[0], smooth=way[1], strip=strip)
     np.testing.assert_array_equal(found.n_px, exact.n_px)

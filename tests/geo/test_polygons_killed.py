@@ -70,7 +70,7 @@ assert left == [], left
 @pytest.mark.parametrize(
     ("name", "kills"),
     [
-        ("map.gpkg", 8),
+        ("map.gpkg", 6),
         ("map.shp", 4),
         pytest.param("map.gpkg", 60, marks=pytest.mark.slow),
         pytest.param("map.fgb", 20, marks=pytest.mark.slow),

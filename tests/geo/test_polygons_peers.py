@@ -53,10 +53,10 @@ def test_samgeo_and_geo_inference_class_0_has_polygons(tmp_path: Path) -> None:
     assert layer[layer.class_id == 0].n_px.sum() == (mask == 0).sum() > 0
 
 
-@pytest.mark.parametrize("rows", [1, 50, 400])
+@pytest.mark.parametrize("rows", [1, 50, 200])
 def test_every_program_that_joins_tiles_the_count_is_that_of_four_neighbours(tmp_path: Path, rows: int) -> None:
     """The count of GDAL's polygonize over the whole raster, whatever the height of the bands."""
-    mask = patches(5, 400, 300)
+    mask = patches(5, 200, 200)
     want = sum(1 for _ in gdal_shapes(mask, mask=mask != 255, connectivity=4))
     path = write_mask(tmp_path / "mask.tif", mask)
     for way in ({}, {"simplify_px": 2.0}):
@@ -73,7 +73,7 @@ def test_xarray_spatial_polygons_joined_over_chunks_are_valid(tmp_path: Path, ro
 
 def test_xarray_spatial_simplifying_loses_no_polygon(tmp_path: Path) -> None:
     """xarray-spatial 0.10.20, `simplify_tolerance=0.1`: 58,834 of 74,877 polygons were left, 1,141 of them invalid."""
-    path = write_mask(tmp_path / "mask.tif", patches(7, 300, 300))
+    path = write_mask(tmp_path / "mask.tif", patches(7, 150, 150))
     exact = made(path, tmp_path / "exact.gpkg")
     for k, tolerance in enumerate((0.1, 2.0, 8.0)):
         layer = made(path, tmp_path / f"{k}.gpkg", simplify_px=tolerance)
