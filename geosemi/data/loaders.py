@@ -1,7 +1,7 @@
 """Chips for every step of a run. What step t sees depends on the seed and t alone, so a resumed run sees the same."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,10 +204,24 @@ class _Plan:
 
 
 def validation_chips(
-    scenes: SceneSet, regions: Sequence[Region], data: DataSettings, *, size: int, batch: int
+    scenes: SceneSet,
+    regions: Sequence[Region],
+    data: DataSettings,
+    *,
+    size: int,
+    batch: int,
+    only: Collection[int] | None = None,
 ) -> Iterator[Chips]:
     """Yield chips that cover regions, each pixel's truth given once: it is 255 where an earlier chip showed it already
     and outside the region.
+
+    Args:
+        scenes: all scenes of the run.
+        regions: the ground to cover.
+        data: how labels are read.
+        size: side of a chip in pixels.
+        batch: most chips at a time.
+        only: numbers of the chips wanted, of `count_chips(regions, size)`; the others are not read. None takes all.
     """  # noqa: D205
     used = {r.scene for r in regions}
     datasets = {
@@ -217,24 +231,36 @@ def validation_chips(
     }
     samples: list[dict[str, Any]] = []
     places: list[str] = []
+    for number, (name, chip, fresh) in enumerate(_cover_once(regions, size)):
+        if only is not None and number not in only:
+            continue
+        dataset = datasets[name]
+        sample = dataset[to_slices(dataset.source.scene.grid, chip)]
+        sample["mask"] = sample["mask"].masked_fill(~fresh, NO_TRUTH)
+        samples.append(sample)
+        places.append(f"{name}@{chip.row},{chip.col}")
+        if len(samples) == batch:
+            yield to_chips(samples, places)
+            samples, places = [], []
+    if samples:
+        yield to_chips(samples, places)
+
+
+def count_chips(regions: Sequence[Region], size: int) -> int:
+    """Return how many chips `validation_chips` makes of regions."""
+    return sum(1 for r in regions for _ in cover(r.window.height, r.window.width, size))
+
+
+def _cover_once(regions: Sequence[Region], size: int) -> Iterator[tuple[str, Window, torch.Tensor]]:
+    """Yield scene, chip and the pixels of the chip (size, size) bool that lie in the region and in no chip before."""
     for region in regions:
-        dataset = datasets[region.scene]
         area = region.window
         unseen = torch.ones(area.shape, dtype=torch.bool)
         for window in cover(area.height, area.width, size):
-            chip = Window(area.row + window.row, area.col + window.col, size, size)
-            sample = dataset[to_slices(dataset.source.scene.grid, chip)]
             fresh = torch.zeros((size, size), dtype=torch.bool)
             fresh[: window.height, : window.width] = unseen[window.slices]
             unseen[window.slices] = False
-            sample["mask"] = sample["mask"].masked_fill(~fresh, NO_TRUTH)
-            samples.append(sample)
-            places.append(f"{region.scene}@{chip.row},{chip.col}")
-            if len(samples) == batch:
-                yield to_chips(samples, places)
-                samples, places = [], []
-    if samples:
-        yield to_chips(samples, places)
+            yield region.scene, Window(area.row + window.row, area.col + window.col, size, size), fresh
 
 
 def _bytes(scenes: SceneSet, split: Split) -> int:

@@ -8,7 +8,6 @@ import json
 import statistics
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -17,7 +16,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from geosemi import __version__
 from geosemi.data.augment import Augment
-from geosemi.data.loaders import ChipLoader, validation_chips
+from geosemi.data.loaders import ChipLoader, count_chips, validation_chips
 from geosemi.data.normalise import Radiometry
 from geosemi.errors import ConfigError, OutputError
 from geosemi.geo.commit import write_files
@@ -81,7 +80,8 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
     )
     outcome = trainer.fit(fabric, resume=resume)
     if fabric.is_global_zero:
-        _finish(out, settings, prepared, outcome)
+        _draw(out, settings, prepared, fabric)
+        _write_facts(out, prepared, outcome)
     fabric.barrier()
     return out / BUNDLE
 
@@ -138,24 +138,32 @@ def _chips(settings: RunSettings, prepared: Prepared, method: Method, fabric: Fa
 
 
 class _Validator:
-    """Scores a predictor on the validation ground; keeps a few chips for the picture."""
+    """Scores a predictor on the validation ground, every rank its share of the chips."""
 
     def __init__(self, settings: RunSettings, prepared: Prepared) -> None:
         self._settings, self._prepared = settings, prepared
 
     def __call__(self, model: Segmenter, fabric: Fabric) -> Scores:
-        legend = self._prepared.scenes.legend
+        prepared, settings = self._prepared, self._settings
+        legend = prepared.scenes.legend
         confusion = Confusion(len(legend))
-        for number, chips in enumerate(_validation(self._settings, self._prepared)):
+        every = validation_chips(
+            prepared.scenes,
+            prepared.split.validation,
+            settings.data,
+            size=settings.augment.size,
+            batch=settings.chips.labelled + settings.chips.unlabelled,
+        )
+        for number, chips in enumerate(every):
             if number % fabric.world_size != fabric.global_rank:
                 continue
-            label = predict_chips(model, chips.image.to(fabric.device), self._prepared.radiometry, fabric).cpu()
+            label = predict_chips(model, chips.image.to(fabric.device), prepared.radiometry, fabric).cpu()
             assert chips.label is not None
             confusion.add(label.numpy(), chips.label.masked_fill(~chips.valid, 255).numpy())
         if fabric.world_size > 1:
             counts = fabric.all_reduce(torch.from_numpy(confusion.matrix).to(fabric.device), reduce_op="sum")
             confusion.matrix = counts.cpu().numpy()
-        return score(confusion, legend, self._prepared.protocol)
+        return score(confusion, legend, prepared.protocol)
 
 
 def predict_chips(model: Segmenter, image: torch.Tensor, radiometry: Radiometry, fabric: Fabric) -> torch.Tensor:
@@ -163,16 +171,6 @@ def predict_chips(model: Segmenter, image: torch.Tensor, radiometry: Radiometry,
     with torch.no_grad(), fabric.autocast():
         ids: torch.Tensor = model(radiometry.normalise(image)).argmax(dim=1)
     return ids
-
-
-def _validation(settings: RunSettings, prepared: Prepared) -> Any:
-    return validation_chips(
-        prepared.scenes,
-        prepared.split.validation,
-        settings.data,
-        size=settings.augment.size,
-        batch=max(1, settings.chips.labelled + settings.chips.unlabelled),
-    )
 
 
 def _keep(
@@ -205,21 +203,26 @@ def _keep(
     Bundle(model, card).save(out / BUNDLE)
 
 
-def _finish(out: Path, settings: RunSettings, prepared: Prepared, outcome: Outcome) -> None:
-    model = Bundle.load(out / BUNDLE).model
-    fabric = Fabric(accelerator="cpu", devices=1)
+def _draw(out: Path, settings: RunSettings, prepared: Prepared, fabric: Fabric) -> None:
+    """Draw what the shipped model makes of a few chips, spread over the validation ground; only those are read."""
+    regions, size = prepared.split.validation, settings.augment.size
+    total = count_chips(regions, size)
+    count = min(_PANELS, total)
+    if not count:
+        return
+    chosen = {i * total // count for i in range(count)}
+    model = Bundle.load(out / BUNDLE).model.to(fabric.device)
     panels = []
-    for chips in _validation(settings, prepared):
-        label = predict_chips(model, chips.image, prepared.radiometry, fabric)
+    for chips in validation_chips(prepared.scenes, regions, settings.data, size=size, batch=1, only=chosen):
+        label = predict_chips(model, chips.image.to(fabric.device), prepared.radiometry, fabric).cpu()
         assert chips.label is not None
-        unit = prepared.radiometry.to_unit(chips.image)
-        for image, truth, guess, place in zip(unit, chips.label, label, chips.place, strict=True):
-            panels.append(Panel(image.numpy(), truth.numpy(), guess.numpy(), place))
-    if panels:
-        count = min(_PANELS, len(panels))
-        chosen = [panels[i * len(panels) // count] for i in range(count)]
-        picture = draw_panels(chosen, prepared.scenes.legend, rgb=prepared.radiometry.rgb)
-        write_files({out / "validation.png": picture})
+        image = prepared.radiometry.to_unit(chips.image)
+        panels.append(Panel(image[0].numpy(), chips.label[0].numpy(), label[0].numpy(), chips.place[0]))
+    picture = draw_panels(panels, prepared.scenes.legend, rgb=prepared.radiometry.rgb)
+    write_files({out / "validation.png": picture})
+
+
+def _write_facts(out: Path, prepared: Prepared, outcome: Outcome) -> None:
     facts = {
         "version": __version__,
         "command": " ".join(["geosemi", *sys.argv[1:]]),

@@ -8,7 +8,7 @@ import rasterio
 import scenery
 import torch
 
-from geosemi.data.loaders import ChipLoader, LoaderSettings, Stream, validation_chips
+from geosemi.data.loaders import ChipLoader, LoaderSettings, Stream, count_chips, validation_chips
 from geosemi.data.scenes import DataSettings, find_scenes
 from geosemi.data.splits import Region, SplitSettings, make_split
 from geosemi.data.statistics import find_truth
@@ -204,6 +204,23 @@ class TestValidation:
         assert all(c.image.shape[1:] == (3, size, size) for c in found)
         assert all(len(c.image) == 3 for c in found[:-1])
         assert 1 <= len(found[-1].image) <= 3
+
+    def test_only_the_chips_that_are_wanted_are_read(self, tmp_path):
+        # six chips for a picture must not cost reading a city
+        root = scenery.country(tmp_path, labelled=3, unlabelled=0, side=96)
+        scenes, data = find_scenes(DataSettings(root=root)), DataSettings(root=root)
+        regions = [Region(name, Window(0, 0, 96, 96)) for name in "abc"]
+        every = self.chips(scenes, root, regions, 48, batch=1)
+        assert len(every) == count_chips(regions, 48) == 12
+        for folder in ("images", "labels"):
+            (root / folder / "b.tif").unlink()  # chips 4 to 7
+        few = list(validation_chips(scenes, regions, data, size=48, batch=2, only={3, 8, 11}))
+        assert [len(c.image) for c in few] == [2, 1]
+        assert [p for c in few for p in c.place] == [every[i].place[0] for i in (3, 8, 11)]
+        for key in ("image", "label", "valid"):
+            assert torch.equal(
+                torch.cat([getattr(c, key) for c in few]), torch.cat([getattr(every[i], key) for i in (3, 8, 11)])
+            )
 
     def test_the_truth_shown_lies_where_the_picture_says(self, scenes, folder):
         region = Region("a", Window(5, 7, 80, 75))
