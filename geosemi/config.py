@@ -28,7 +28,7 @@ METHODS = tuple(m.model_fields["name"].default for m in get_args(get_args(Method
 _HINT = "`geosemi train --help` and the files in `configs/` show the keys"
 
 # What fits one network does not fit the other: sides of chips and crops in pixels, learning rates. The DINOv2 values
-# are those of SemiEarth and UniMatch V2 (METHODS 1.8, 2.2); `light` starts from scratch and takes more.
+# are those of SemiEarth and UniMatch V2 (docs/methods.md, schedule); `light` starts from scratch and takes more.
 _FOR_MODEL: dict[str, dict[str, Any]] = {
     "light": {"chips": {"size": 256}, "augment": {"size": 256}, "train": {"lr": 4e-3}},
     "dinov2": {"chips": {"size": 512}, "augment": {"size": 518}, "train": {"lr": 2e-4}},

@@ -90,3 +90,23 @@ def test_a_wrong_page_is_noticed():
     faults = [fault_of(words) for words in found]
     assert all(faults[:3])
     assert faults[3] is None
+
+
+def text_files() -> list[Path]:
+    """Every text of the repository that people read or run."""
+    folders = ("geosemi", "cli", "configs", "tests", "docs", "benchmarks", "sample_data")
+    kinds = {".py", ".md", ".yaml", ".txt", ".toml", ".ipynb"}
+    inside = [p for folder in folders for p in (ROOT / folder).rglob("*") if p.suffix in kinds]
+    return [*inside, *(p for p in ROOT.iterdir() if p.suffix in kinds or p.name in {"Makefile", "LICENSE"})]
+
+
+def test_nothing_points_at_a_document_that_is_not_here():
+    """Notes of the design are no part of the repository: what they say stands in docs/, or the paper is named."""
+    absent = ["METHODS", "PEERS", "RELIABILITY", "DEPENDENCIES", "DESIGN", "STYLE"]
+    pointer = re.compile(rf"\b({'|'.join(absent)})(\.md\b|,? +(section +)?\d)")
+    files = text_files()
+    assert len(files) > 150
+    found = [f"{page_id(p)}: {m[0]}" for p in files for m in pointer.finditer(p.read_text(encoding="utf-8"))]
+    assert found == []
+    for name, ending in zip(absent, (" 1.8", ".md", ", section 3", " section 2", ".md", " 7"), strict=True):
+        assert pointer.search(f"see {name}{ending}"), "a check that cannot fail is none"

@@ -98,7 +98,7 @@ class ChipLoader:
         settings: sizes and workers.
         seed: of the run.
         unlabelled: False for methods that learn from labels alone: their steps get twice the labelled chips instead,
-            so that methods are compared at equal work (METHODS 1.10).
+            so that methods are compared at equal work (docs/methods.md).
         opinions: whether opinion rasters are read.
         rank: of this process.
         ranks: number of processes.

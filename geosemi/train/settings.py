@@ -13,7 +13,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class TrainSettings(Settings):
-    """The loop: how long, how fast, how often it looks at validation ground. Optimiser and schedule: METHODS 1.8."""
+    """The loop: how long, how fast, how often it looks at validation ground. Its defaults: docs/methods.md."""
 
     steps: int | None = Field(None, ge=1, description="optimiser steps; or give epochs")
     epochs: float | None = Field(None, gt=0, description="passes over the unlabelled ground; or give steps")

@@ -281,7 +281,7 @@ class TestLoop:
 class TestSchedule:
     @pytest.mark.parametrize(("share", "factor"), [(0, 1.0), (0.25, 0.772), (0.5, 0.536), (0.75, 0.287), (0.9, 0.126)])
     def test_published_vectors(self, share, factor):
-        # METHODS 20.2; as released, step t+1 runs with the value of t
+        # (1 - t/T)^0.9 worked by hand; as released, step t+1 runs with the value of t
         total = 1000
         assert TrainSettings().learning_rate_factor(round(share * total) + 1, total) == pytest.approx(factor, abs=5e-4)
 
