@@ -22,6 +22,7 @@ TIERS = (
     ("data", "models", "purify"),
     ("methods",),
     ("train", "predict", "evaluate"),
+    ("api",),
     ("report", "plots", "config"),
     ("cli", "__main__"),
 )
