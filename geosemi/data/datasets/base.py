@@ -11,7 +11,7 @@ from geosemi.data.datasets.coding import Coding, Decoded
 from geosemi.data.datasets.placing import Ground, place
 from geosemi.errors import BandMismatch, ConfigError, DatasetMissing, GridMismatch, LegendError
 from geosemi.geo.raster import open_raster
-from geosemi.geo.scene import Scene, Tile, reading
+from geosemi.geo.scene import Scene
 from geosemi.geo.window import Window
 from geosemi.legend import Legend
 
@@ -147,11 +147,6 @@ class Original:
                 alpha=None,
                 masked=file.has_internal_mask,
             )
-
-    def read_image(self, item: Item, window: Window, bands: str | None = None) -> Tile:
-        """Return the pixels of a window of a picture."""
-        with reading(self.scene(item, bands)) as reader:
-            return reader.read(window)
 
     def read_label(self, item: Item, window: Window | None = None) -> Decoded:
         """Return the truth in a window of a picture, or in all of it.

@@ -17,12 +17,19 @@ from geosemi.errors import (
     LegendError,
     SceneUnreadable,
 )
+from geosemi.geo.scene import reading
 from geosemi.geo.window import Window
 
 P, V = DATASETS["potsdam"], DATASETS["vaihingen"]
 NAMES = ["top_potsdam_2_10", "top_potsdam_2_11", "top_potsdam_2_13"]  # two for training, one for testing
 AREAS = ["top_mosaic_09cm_area1", "top_mosaic_09cm_area3", "top_mosaic_09cm_area2"]
 WHOLE = Window(0, 0, 96, 96)
+
+
+def pixels_of(original, item, window, bands=None):
+    """The pixels of a picture as `prepare` reads them."""
+    with reading(original.scene(item, bands)) as reader:
+        return reader.read(window)
 
 
 @pytest.mark.parametrize("labels", ["5_Labels_all", "", "5_Labels_for_participants"])
@@ -36,7 +43,7 @@ def test_potsdam_in_each_layout(tmp_path, labels):
     ]
     for item in items:
         pixels, ids = truth[item.scene_id]
-        assert np.array_equal(P.read_image(item, WHOLE).image, pixels[:3])
+        assert np.array_equal(pixels_of(P, item, WHOLE).image, pixels[:3])
         decoded = P.read_label(item)
         assert np.array_equal(decoded.ids, ids)
         assert decoded.unknown == 0
@@ -54,7 +61,7 @@ def test_potsdam_in_each_layout(tmp_path, labels):
 def test_potsdam_bands_from_the_four_band_files_whose_infrared_is_tagged_alpha(tmp_path, bands, names, order):
     truth = replicas.potsdam(tmp_path, NAMES[:1], folders=("4_Ortho_RGBIR",))
     (item,) = P.items(tmp_path, bands)
-    scene, tile = P.scene(item, bands), P.read_image(item, WHOLE, bands)
+    scene, tile = P.scene(item, bands), pixels_of(P, item, WHOLE, bands)
     assert (scene.bands, scene.alpha) == (names, None)
     assert np.array_equal(tile.image, truth[NAMES[0]][0][order])
     assert tile.valid.all()
@@ -158,7 +165,7 @@ def test_damaged_parts_are_named(tmp_path):
     assert "--dataset scenes" in caught.value.hint
     two.image.write_bytes(two.image.read_bytes()[:9000])
     with pytest.raises(SceneUnreadable, match="2_11_RGB"):
-        P.read_image(two, WHOLE)
+        pixels_of(P, two, WHOLE)
     replicas.write(two.image, np.zeros((1, 96, 96), np.uint8))
     with pytest.raises(BandMismatch, match="has 1 bands; red, green, blue needs 3"):
         P.scene(two)
@@ -224,7 +231,7 @@ def test_deepglobe_in_each_layout(tmp_path, layout):
         assert np.array_equal(
             deepglobe.read_label(item).ids, np.where(truth[item.scene_id] == 6, 255, truth[item.scene_id])
         )
-        assert deepglobe.read_image(item, Window(0, 0, 80, 80)).image.shape == (3, 80, 80)
+        assert pixels_of(deepglobe, item, Window(0, 0, 80, 80)).image.shape == (3, 80, 80)
 
 
 def test_deepglobe_without_masks_is_refused_and_without_pictures_too(tmp_path):
