@@ -47,7 +47,7 @@ def bundle():
         def encode(self, image):
             return [self.net[:4](image)]
 
-        def decode(self, features, size):
+        def decode(self, features, _size):
             return self.net[4](features[0])
 
     legend = Legend(tuple(ClassDef(k, f"class {k}", f"#{k * 40:02x}8040") for k in range(6)))

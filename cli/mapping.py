@@ -163,7 +163,7 @@ def _all_of(failed: Sequence[GeosemiError], count: int) -> InputError:
     return InputError(
         f"{len(failed)} of {count} scenes could not be mapped; the others are done",
         hint="; ".join(dict.fromkeys(error.hint for error in failed)),
-        faults=[error.message for error in failed],
+        faults=["; ".join(error.lines) for error in failed],
     )
 
 

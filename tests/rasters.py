@@ -21,7 +21,8 @@ def grid_of(height, width, crs=UTM, transform=NORTH_UP):
 def write_raster(path: Path, rows, layer, *, grid=None, tags=(), steps=(10**9,), points=None):
     """Hand in rows (h, W) or (B, h, W) in steps of the given sizes, the last one for the rest; return the files."""
     grid = grid or grid_of(*rows.shape[-2:])
-    with unfinished(path, {"one": uuid.uuid4().hex}) as work, RasterSet({path: layer}, grid, work, points=points) as made:
+    key = {"one": uuid.uuid4().hex}
+    with unfinished(path, key) as work, RasterSet({path: layer}, grid, work, points=points) as made:
         row = 0
         for step in [*steps, *[steps[-1]] * grid.height]:
             if row < grid.height:

@@ -27,6 +27,7 @@ from geosemi.geo.grid import Grid
 from geosemi.geo.layers import Layer, files_of
 from geosemi.geo.pyramid import BlockRows, average, level_shapes, mode
 from geosemi.geo.raster import open_raster
+from geosemi.geo.remote import Remote
 from geosemi.geo.tiff import Level, header, tags_by_gdal
 from geosemi.geo.unfinished import Unfinished
 from geosemi.geo.window import Window
@@ -47,9 +48,9 @@ class ControlPoints:
     crs: CRS | None
 
     @classmethod
-    def of(cls, path: Path) -> "ControlPoints | None":
+    def of(cls, place: Path | Remote) -> "ControlPoints | None":
         """Read a file's control points; None where it has none."""
-        with open_raster(path) as file:
+        with open_raster(place) as file:
             points, crs = file.dataset.gcps
         return cls(tuple(points), crs) if points else None
 
@@ -251,7 +252,7 @@ class RasterSet:
             raise ValueError(f"only {self.begin} of {self._grid.height} rows were handed in")
         moves: dict[Path, Path] = {}
         for path, text in (notes or {}).items():
-            made = self._work.folder / path.name
+            made = self._work.folder / f"note-{path.name}"  # `work.json` is a name of the folder's own
             naming_disk(path, lambda made=made, text=text: made.write_text(text, encoding="utf-8"))  # type: ignore[misc]
             moves[made] = path
         for raster in self._rasters:

@@ -14,6 +14,7 @@ from geosemi.geo.arrays import Array
 from geosemi.geo.forgiving import BadBlock, report_json, report_text
 from geosemi.geo.grid import Grid
 from geosemi.geo.layers import Layer, files_of, require_free
+from geosemi.geo.mosaic import Mosaic
 from geosemi.geo.scene import Place, Scene
 from geosemi.geo.unfinished import unfinished
 from geosemi.geo.writer import ControlPoints, RasterSet
@@ -21,6 +22,7 @@ from geosemi.legend import Legend
 from geosemi.models.bundle import Bundle
 from geosemi.predict.ahead import behind
 from geosemi.predict.answers import Extra
+from geosemi.predict.catalogue import Catalogue
 from geosemi.predict.check import Checked
 from geosemi.predict.fingerprint import Fingerprint, state_of
 from geosemi.predict.forward import Forward
@@ -68,6 +70,8 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
     resume: bool | None = None,
     on_progress: OnProgress | None = None,
     command: str = "",
+    stac: Path | None = None,
+    taken: str | None = None,
 ) -> PredictionFacts:
     """Map a whole scene to a class mask on its own pixel grid.
 
@@ -86,11 +90,14 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
             False begins anew.
         on_progress: told (windows done, windows in all).
         command: for the outputs' provenance tag; no tag where empty.
+        stac: also write a STAC item, a `.json`.
+        taken: when the scene was taken, for that item: a date, a moment or a span; None asks the scene.
 
     Raises:
         OutputError: an output exists, is the scene, or cannot be written.
         InputError: the scene cannot be read, or does not fit the model.
-        ConfigError: a setting does not fit the model or the machine, or the interrupted run was other work.
+        ConfigError: a setting does not fit the model or the machine, the interrupted run was other work, or a STAC item
+            is wanted and nothing says when the scene was taken.
         ResourceError: the device has too little memory, or the network's answer is not a number.
     """
     wanted = dict(extras or {})
@@ -101,6 +108,7 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
     if len(layers) < len(outputs):
         raise OutputError(f"`{out}` would be two outputs", hint="give each a name of its own")
     _require_free(layers, checked.scene, overwrite=overwrite)
+    item = None if stac is None else Catalogue.of(stac, task, taken, overwrite=overwrite)
     key = {
         "scene": _identity(checked.scene), "model": bundle.digest or uuid.uuid4().hex, "version": __version__,
         "device": task.device.type,
@@ -109,7 +117,9 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
     with ExitStack() as stack:
         digest = stack.enter_context(Fingerprint(checked.scene.files))
         work = stack.enter_context(unfinished(out, key, resume=resume))
-        points = ControlPoints.of(checked.scene.path) if checked.scene.has_gcps else None
+        place = checked.scene.place
+        # a mosaic has none
+        points = ControlPoints.of(place) if checked.scene.has_gcps and not isinstance(place, Mosaic) else None
         rasters = stack.enter_context(RasterSet(layers, checked.scene.grid, work, points=points))
         begin = rasters.begin
         seen = task.seen(begin)
@@ -122,6 +132,8 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
                     write(part.row, part.layers)
         bad = damage.save()
         notes = {out.with_name(f"{out.name}.damage.json"): report_json(checked.scene.path.name, bad)} if bad else {}
+        if item is not None:
+            notes[item.path] = item.text(task, layers)
         tags = _tags(task, digest.result(), command)
         files = rasters.finish({**tags, "GEOSEMI_ENGINE": forward.engine}, notes)
     return _facts(bundle.card.legend, rasters, checked, files, begin=begin, bad=bad, forward=forward)
