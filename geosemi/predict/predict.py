@@ -14,7 +14,7 @@ from geosemi.geo.arrays import Array
 from geosemi.geo.forgiving import BadBlock, report_json, report_text
 from geosemi.geo.grid import Grid
 from geosemi.geo.layers import Layer, files_of, require_free
-from geosemi.geo.mosaic import Mosaic
+from geosemi.geo.remote import Remote
 from geosemi.geo.scene import Place, Scene
 from geosemi.geo.unfinished import unfinished
 from geosemi.geo.writer import ControlPoints, RasterSet
@@ -118,8 +118,7 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
         digest = stack.enter_context(Fingerprint(checked.scene.files))
         work = stack.enter_context(unfinished(out, key, resume=resume))
         place = checked.scene.place
-        # a mosaic has none
-        points = ControlPoints.of(place) if checked.scene.has_gcps and not isinstance(place, Mosaic) else None
+        points = ControlPoints.of(place) if checked.scene.has_gcps and isinstance(place, Path | Remote) else None
         rasters = stack.enter_context(RasterSet(layers, checked.scene.grid, work, points=points))
         begin = rasters.begin
         seen = task.seen(begin)
