@@ -18,7 +18,7 @@ from geosemi.models.spec import BUNDLE
 from geosemi.train.settings import RunSettings
 from geosemi.yamlfile import read_yaml
 
-CHECKPOINTS, CONFIG = "checkpoints", "config.yaml"
+CHECKPOINTS, CONFIG, SPLIT, STATISTICS = "checkpoints", "config.yaml", "split.json", "statistics.json"
 
 
 def checkpoints(folder: Path) -> list[Path]:

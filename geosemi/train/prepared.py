@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from geosemi.data.normalise import Radiometry
-from geosemi.data.scenes import SceneSet, find_scenes
+from geosemi.data.scenes import SceneFiles, SceneSet, find_scenes
 from geosemi.data.splits import Split, make_split
 from geosemi.data.statistics import Truth, find_truth, measure_radiometry
+from geosemi.data.stored import load_radiometry
 from geosemi.errors import ConfigError
 from geosemi.methods.base import Method
 from geosemi.metrics import PRESETS, Protocol
+from geosemi.train.folder import SPLIT, STATISTICS
 from geosemi.train.settings import RunSettings
 from geosemi.train.watch import Watcher
 
@@ -25,8 +28,18 @@ class Prepared:
     protocol: Protocol
 
 
-def prepare_run(settings: RunSettings, watcher: Watcher) -> Prepared:
-    """Find scenes, read every label once, divide the ground, measure the bands; all that can fail early fails here."""
+def prepare_run(settings: RunSettings, watcher: Watcher, *, begun: Path | None = None) -> Prepared:
+    """Find scenes, read every label once, divide the ground, measure the bands; all that can fail early fails here.
+
+    Args:
+        settings: of the run.
+        watcher: who is told how far it is.
+        begun: folder of the run that is gone on with; its split and band statistics hold. None for a new run.
+
+    Raises:
+        ConfigError: the data are not those that the run was begun with.
+        GeosemiError: anything else that is wrong with the data.
+    """
     if settings.train.protocol not in PRESETS:
         raise ConfigError(
             f"`train.protocol` is `{settings.train.protocol}`", hint=f"choose one of {', '.join(PRESETS)}"
@@ -34,8 +47,13 @@ def prepare_run(settings: RunSettings, watcher: Watcher) -> Prepared:
     scenes = find_scenes(settings.data)
     truth = find_truth(scenes, settings.data, watcher.counted)
     split = make_split(scenes, settings.split, truth)
-    used = {r.scene for r in (*split.labelled, *split.unlabelled)}
-    radiometry = measure_radiometry([s for s in scenes.scenes if s.name in used], settings.split.seed)
+    trained = trained_scenes(scenes, split)
+    radiometry = None
+    if begun is not None:
+        _require_same_split(begun, split)
+        radiometry = load_radiometry(begun / STATISTICS, trained)
+    if radiometry is None:
+        radiometry = measure_radiometry(trained, settings.split.seed)
     if (
         settings.model.weights is not None
         and settings.model.name != "light"
@@ -46,6 +64,21 @@ def prepare_run(settings: RunSettings, watcher: Watcher) -> Prepared:
     if protocol.name == "default":
         protocol = replace(protocol, exclude_from_mean=scenes.exclude_from_mean)
     return Prepared(scenes, truth, split, radiometry, protocol)
+
+
+def trained_scenes(scenes: SceneSet, split: Split) -> list[SceneFiles]:
+    """Return the scenes that are trained on, with or without labels: the ground that band statistics are of."""
+    used = {r.scene for r in (*split.labelled, *split.unlabelled)}
+    return [s for s in scenes.scenes if s.name in used]
+
+
+def _require_same_split(out: Path, split: Split) -> None:
+    path = out / SPLIT
+    if path.is_file() and path.read_bytes() != split.to_json():
+        raise ConfigError(
+            f"the data are divided in another way than when `{out}` was begun: scenes or labels were added or removed",
+            hint="bring the data back as they were, or start a new run with another `--out`",
+        )
 
 
 def _pretrained_radiometry(measured: Radiometry) -> Radiometry:

@@ -1,7 +1,8 @@
 """A whole training run: find the data, divide it, train, and leave a folder that a stranger can predict with.
 
-The run folder holds `config.yaml` (the resolved settings), `split.json` (who was trained and validated on), the curves,
-`checkpoints/`, `bundle.safetensors` (the best predictor), `validation.png` and `run.json` (how it came to be).
+The run folder holds `config.yaml` (the resolved settings), `split.json` (who was trained and validated on),
+`statistics.json` (of the bands), the curves, `checkpoints/`, `bundle.safetensors` (the best predictor),
+`validation.png` and `run.json` (how it came to be).
 """
 
 import json
@@ -18,6 +19,7 @@ from geosemi import __version__
 from geosemi.data.augment import Augment
 from geosemi.data.loaders import ChipLoader, count_chips, validation_chips
 from geosemi.data.normalise import Radiometry
+from geosemi.data.stored import save_radiometry
 from geosemi.errors import ConfigError, OutputError
 from geosemi.geo.commit import write_files
 from geosemi.methods.base import Method
@@ -28,10 +30,18 @@ from geosemi.models.bundle import Bundle, Card
 from geosemi.models.segmenter import Segmenter
 from geosemi.models.spec import BUNDLE
 from geosemi.train.device import require_device
-from geosemi.train.folder import CHECKPOINTS, fingerprint, require_free, require_same_settings, write_config
+from geosemi.train.folder import (
+    CHECKPOINTS,
+    SPLIT,
+    STATISTICS,
+    fingerprint,
+    require_free,
+    require_same_settings,
+    write_config,
+)
 from geosemi.train.loop import Outcome, Trainer
 from geosemi.train.pictures import Panel, draw_panels
-from geosemi.train.prepared import Prepared, describe, prepare_run
+from geosemi.train.prepared import Prepared, describe, prepare_run, trained_scenes
 from geosemi.train.settings import RunSettings
 from geosemi.train.watch import Silent, Watcher
 
@@ -56,10 +66,8 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
     if resume:
         require_same_settings(out, settings)
     fabric = _fabric(settings)
-    prepared = prepare_run(settings, watcher)
+    prepared = prepare_run(settings, watcher, begun=out if resume else None)
     _make_folder(out)
-    if resume:
-        _require_same_split(out, prepared)
     fabric.launch()
     method = _build(settings, prepared)
     chips = _chips(settings, prepared, method, fabric)
@@ -248,14 +256,5 @@ def _make_folder(out: Path) -> None:
 
 def _write_folder(out: Path, settings: RunSettings, prepared: Prepared) -> None:
     write_config(out, settings)
-    prepared.split.save(out / "split.json")
-
-
-def _require_same_split(out: Path, prepared: Prepared) -> None:
-    """Refuse to go on with other data than the run began with."""
-    path = out / "split.json"
-    if path.is_file() and path.read_bytes() != prepared.split.to_json():
-        raise ConfigError(
-            f"the data are divided in another way than when `{out}` was begun: scenes or labels were added or removed",
-            hint="bring the data back as they were, or start a new run with another `--out`",
-        )
+    prepared.split.save(out / SPLIT)
+    save_radiometry(out / STATISTICS, prepared.radiometry, trained_scenes(prepared.scenes, prepared.split))

@@ -6,7 +6,8 @@ import scenery
 
 from geosemi.data.scenes import DataSettings, find_scenes
 from geosemi.data.statistics import CELL, Truth, find_rgb, find_truth, measure_radiometry
-from geosemi.errors import GridMismatch, InputError, LegendError
+from geosemi.data.stored import load_radiometry, save_radiometry
+from geosemi.errors import ConfigError, GridMismatch, InputError, LegendError
 from geosemi.geo.window import Window
 
 
@@ -146,3 +147,48 @@ class TestTruth:
         settings = DataSettings(root=tmp_path)
         with pytest.raises(GridMismatch, match=r"b\.tif` lies up to 2 pixels beside"):
             find_truth(find_scenes(settings), settings, silent)
+
+
+class TestStored:
+    @pytest.fixture
+    def stored(self, tmp_path):
+        image = np.random.default_rng(0).normal(120, 40, (3, 70, 80)).astype(np.float32)
+        scenes = scenes_of(tmp_path / "data", {"one": image, "two": image[:, :60]})
+        found = measure_radiometry(scenes, 0)
+        save_radiometry(tmp_path / "statistics.json", found, scenes)
+        return tmp_path / "statistics.json", scenes, found
+
+    def test_they_come_back_to_the_last_bit(self, stored):
+        path, scenes, found = stored
+        assert load_radiometry(path, scenes) == found
+        assert load_radiometry(path.with_name("none.json"), scenes) is None
+
+    def test_other_scenes_are_refused(self, stored, tmp_path):
+        path, scenes, _ = stored
+        for others in (scenes[:1], scenes[::-1], [s for s in scenes if s.name == "two"]):
+            with pytest.raises(ConfigError, match="others than those") as caught:
+                load_radiometry(path, others)
+            assert "--out" in caught.value.hint
+
+    def test_a_scene_that_changed_is_refused(self, stored):
+        path, scenes, _ = stored
+        with scenes[0].scene.path.open("ab") as file:
+            file.write(b" ")
+        with pytest.raises(ConfigError, match="or have changed"):
+            load_radiometry(path, scenes)
+
+    def test_where_they_lie_does_not_count(self, stored, tmp_path):
+        path, _, found = stored
+        (tmp_path / "data").rename(tmp_path / "moved")
+        moved = [s for s in find_scenes(DataSettings(root=tmp_path / "moved")).scenes if s.label is None]
+        assert load_radiometry(path, moved) == found
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"{", b"[]", b"3", b"{}", b'{"rgb": null}', b'{"low": [0], "high": [0]}', b"\xff\xfe"]
+    )
+    def test_damage_is_named(self, stored, content):
+        path, scenes, _ = stored
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"statistics\.json` holds no band statistics") as caught:
+            load_radiometry(path, scenes)
+        assert "delete it" in caught.value.hint

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -13,7 +14,9 @@ import scenery
 import torch
 import yaml
 
+from geosemi.config import plan_run
 from geosemi.errors import BundleError, ConfigError, Interrupted
+from geosemi.train import prepared
 from geosemi.train.checkpoint import checkpoints
 from geosemi.train.run import train
 
@@ -138,6 +141,43 @@ def test_a_finished_run_can_be_resumed_to_no_effect(root, tmp_path):
     after = {n: (out / n).read_bytes() for n in before}
     assert {n for n in before if before[n] != after[n]} <= {"run.json"}
     assert yaml.safe_load(after["run.json"])["best_step"] == yaml.safe_load(before["run.json"])["best_step"]
+
+
+def test_band_statistics_are_measured_once(root, tmp_path, monkeypatch):
+    settings = settings_of(root, "supervised")
+    out = stopped(settings, tmp_path / "run", 4)
+    train(settings, tmp_path / "whole")
+
+    def measure(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(prepared, "measure_radiometry", measure)
+    train(settings, out, resume=True)
+    assert differences(tmp_path / "whole", out) == []
+
+
+def test_a_scene_that_was_replaced_meanwhile_is_noticed(tmp_path):
+    root = scenery.country(tmp_path / "data", side=96)
+    settings = settings_of(root, "supervised")
+    out = stopped(settings, tmp_path / "run", 4)
+    another = scenery.picture(scenery.truth(96, 96), seed=5)
+    scenery.write_tif(root / "images" / "a.tif", another, scenery.place(), tiled=True)
+    with pytest.raises(ConfigError, match="or have changed"):
+        train(settings, out, resume=True)
+
+
+def test_a_run_goes_on_from_another_folder(root, tmp_path, monkeypatch):
+    """The config was given a relative folder of data; the run's own config holds where that is."""
+    monkeypatch.chdir(root.parent)
+    settings = settings_of(root, "supervised")
+    given = settings.model_copy(update={"data": settings.data.model_copy(update={"root": Path(root.name)})})
+    out = stopped(given, tmp_path / "run", 4)
+    train(given, tmp_path / "whole")
+    monkeypatch.chdir(tmp_path)
+    own, folder = plan_run(out / "config.yaml", {}, [], out=out, resume=True)
+    assert own.data.root == root.resolve()
+    assert train(own, folder, resume=True).is_file()
+    assert differences(tmp_path / "whole", out) == []
 
 
 class TestStopping:

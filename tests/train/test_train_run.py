@@ -41,7 +41,7 @@ class TestFolder:
         names = {p.name for p in out.iterdir()}
         assert names == {
             "bundle.safetensors", "checkpoints", "config.yaml", "metrics.csv", "run.json", "split.json",
-            "tensorboard", "validation.csv", "validation.png",
+            "statistics.json", "tensorboard", "validation.csv", "validation.png",
         }  # fmt: skip
         assert [p.name for p in sorted((out / "checkpoints").iterdir())] == [
             "step-00000020.safetensors",
