@@ -129,11 +129,13 @@ class Bundle:
         model: the network; in eval mode on the CPU after `load`.
         card: what it is and what it takes.
         digest: SHA-256 of the file it was loaded from, in hex; None before it is saved.
+        path: that file.
     """
 
     model: Segmenter
     card: Card
     digest: str | None = field(default=None, compare=False)
+    path: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         bands, classes = len(self.card.bands), len(self.card.legend)
@@ -173,7 +175,7 @@ class Bundle:
         _require_fit(path, file.tensors, model.state_dict())
         _require_finite(file.tensors, source=f"`{path}`")
         model.load_state_dict(dict(file.tensors), strict=True)
-        return cls(model.eval(), card, hashlib.sha256(file.data).hexdigest())
+        return cls(model.eval(), card, hashlib.sha256(file.data).hexdigest(), path)
 
 
 def _read_card(path: Path, file: TensorFile) -> Card:
