@@ -93,7 +93,7 @@ def _cut(shape: Any, west: float, east: float) -> Any:
     turns = range(int(np.floor((west + 180) / 360)), int(np.ceil((east - 180) / 360)) + 1)
     moved = [shapely.transform(shape, lambda xy, t=turn: xy - (360.0 * t, 0.0)) for turn in turns]
     pieces = [p for m in moved for p in shapely.get_parts(shapely.intersection(m, world)) if p.geom_type == "Polygon"]
-    return shapely.unary_union(pieces)
+    return shapely.union_all(pieces, grid_size=10.0**-_DECIMALS)  # valid after rounding too, and seams close
 
 
 def _turned(lon: float, *, is_east: bool = False) -> float:
