@@ -33,6 +33,7 @@ class Job:
         mask: the class raster.
         extras: further rasters.
         polygons: the mask as polygons, or None.
+        stac: a STAC item of all of it, or None.
     """
 
     name: str
@@ -40,10 +41,16 @@ class Job:
     mask: Path
     extras: "Mapping[Extra, Path]"
     polygons: Path | None
+    stac: Path | None
 
 
 def jobs_of(
-    scenes: "Sequence[SceneSource]", out: Path, extras: "Mapping[Extra, Path]", polygons: Path | None
+    scenes: "Sequence[SceneSource]",
+    out: Path,
+    extras: "Mapping[Extra, Path]",
+    *,
+    polygons: Path | None,
+    stac: Path | None,
 ) -> list[Job]:
     """Return what is to be made. Of several scenes, or where `out` is a folder, every output names a folder.
 
@@ -52,7 +59,7 @@ def jobs_of(
     """
     several = len(scenes) > 1 or out.is_dir()
     if several:
-        for path in (out, *extras.values(), *([polygons] if polygons else [])):
+        for path in (out, *extras.values(), *filter(None, (polygons, stac))):
             if not path.is_dir():
                 raise ConfigError(
                     f"{len(scenes)} scenes cannot become one file, and `{path}` is no folder",
@@ -67,6 +74,7 @@ def jobs_of(
             scene.name, scene.place, named(out, scene, ".tif"),
             {what: named(path, scene, ".tif") for what, path in extras.items()},
             None if polygons is None else named(polygons, scene, ".gpkg"),
+            None if stac is None else named(stac, scene, ".json"),
         )
         for scene in scenes
     ]  # fmt: skip
@@ -83,6 +91,7 @@ class Mapper:
         resume: see `predict_scene`.
         console: where words go.
         stop: raised by Ctrl-C.
+        taken: when the scenes were taken, for STAC items; None asks each scene.
     """
 
     bundle: "Bundle"
@@ -91,6 +100,7 @@ class Mapper:
     resume: bool | None
     console: "Console"
     stop: "StopFlag"
+    taken: str | None = None
 
     def run(self, jobs: Sequence[Job]) -> int:
         """Do all jobs and return the exit code. Of several, one that fails does not keep the others from being done.
@@ -128,6 +138,7 @@ class Mapper:
             facts = predict_scene(
                 self.bundle, job.place, job.mask, self.settings, extras=job.extras, overwrite=self.overwrite,
                 resume=self.resume, on_progress=on_progress, command=command_of(sys.argv[1:]),
+                stac=job.stac, taken=self.taken,
             )  # fmt: skip
         count = self._trace(job)
         tell(facts, self.console)
@@ -155,6 +166,8 @@ def _written(job: Job, facts: "PredictionFacts", count: int) -> Iterator[str]:
         yield f"{what.partition('_')[0]:<13} {path}"
     if job.polygons is not None:
         yield f"{'polygons':<13} {job.polygons} ({count:,})"
+    if job.stac is not None:
+        yield f"{'stac item':<13} {job.stac}"
     if facts.damaged:
         yield f"{'damage':<13} {facts.files[0]}"
 

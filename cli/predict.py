@@ -63,6 +63,21 @@ def predict(
     float16: Annotated[
         bool, typer.Option("--float16", help="Probabilities as float16, not in 254 steps.", rich_help_panel=OUTPUTS)
     ] = False,
+    stac: Annotated[
+        Path | None,
+        typer.Option(
+            help="A STAC item of all of it, with the classes and the model, a .json.", rich_help_panel=OUTPUTS
+        ),
+    ] = None,
+    taken: Annotated[
+        str | None,
+        typer.Option(
+            "--datetime",
+            metavar="2024-06-01",
+            help="When the scene was taken, or a span with a slash. Default: what the scene says.",
+            rich_help_panel=OUTPUTS,
+        ),
+    ] = None,
     bands: Annotated[
         str,
         typer.Option(
@@ -152,13 +167,14 @@ def predict(
         tta=tta, aoi=aoi, on_bad_block=on_bad_block, expand_palette=expand_palette, assume_crs=assume_crs,
     )  # fmt: skip
     extras = _extras(confidence, uncertainty, uncertainty_as, probabilities, float16=float16)
+    _require_item(stac, taken)
     path = find_bundle(model)
     bundle = Bundle.load(path)
     names = [str(b) for b in settings.bands or ()] or list(bundle.card.bands)
-    jobs = jobs_of(find_scenes(scenes, bands=names), out, extras, polygons)
+    jobs = jobs_of(find_scenes(scenes, bands=names), out, extras, polygons=polygons, stac=stac)
     console.print(f"model    {path} ({bundle.card.spec.name}, {len(bundle.card.legend)} classes)", markup=False)
     with stop_on_signals() as stop:
-        code = Mapper(bundle, settings, overwrite, resume, console, stop).run(jobs)
+        code = Mapper(bundle, settings, overwrite, resume, console, stop, taken).run(jobs)
     if code:
         raise typer.Exit(code)
 
@@ -178,6 +194,13 @@ def _extras(
         "probabilities_float16": probabilities if float16 else None,
     }
     return {what: path for what, path in asked.items() if path is not None}
+
+
+def _require_item(stac: Path | None, taken: str | None) -> None:
+    from geosemi.errors import ConfigError
+
+    if taken is not None and stac is None:
+        raise ConfigError("`--datetime` is for a STAC item, and none is asked for", hint="name it: `--stac item.json`")
 
 
 def _settings(bands: str, resolution: str, **given: Any) -> "PredictSettings":

@@ -73,7 +73,8 @@ def predict(
 @overload
 def predict(
     scene: SceneLike, model: ModelLike = None, *, out: str | Path,
-    extras: Sequence[Extra] | Mapping[Extra, str | Path] = (), overwrite: bool = False, resume: bool | None = None,
+    extras: Sequence[Extra] | Mapping[Extra, str | Path] = (), stac: str | Path | None = None,
+    taken: str | None = None, overwrite: bool = False, resume: bool | None = None,
     on_progress: OnProgress | None = None, settings: PredictSettings | None = None, **options: Any,
 ) -> PredictionFacts: ...  # fmt: skip
 def predict(  # noqa: PLR0913 - the one verb of this file; all but two are options
@@ -82,6 +83,8 @@ def predict(  # noqa: PLR0913 - the one verb of this file; all but two are optio
     *,
     out: str | Path | None = None,
     extras: Sequence[Extra] | Mapping[Extra, str | Path] = (),
+    stac: str | Path | None = None,
+    taken: str | None = None,
     overwrite: bool = False,
     resume: bool | None = None,
     on_progress: OnProgress | None = None,
@@ -97,6 +100,8 @@ def predict(  # noqa: PLR0913 - the one verb of this file; all but two are optio
         out: the mask, a `.tif`, with its side files; None keeps everything in memory.
         extras: what else is wanted of `confidence`, `entropy`, `margin`, `probabilities`, `probabilities_float16`:
             names, or name → file. With `out` alone the files are named `mask_confidence.tif` after it.
+        stac: a STAC item of what `out` and `extras` name, a `.json`.
+        taken: when the scene was taken, for that item: `2024-06-01`, or a span with a slash; None asks the scene.
         overwrite: replace existing files.
         resume: as `geosemi.predict.predict.predict_scene`.
         on_progress: told (windows done, windows in all).
@@ -119,8 +124,10 @@ def predict(  # noqa: PLR0913 - the one verb of this file; all but two are optio
         files = extras if isinstance(extras, Mapping) else {e: target.with_stem(f"{target.stem}_{e}") for e in extras}
         return predict_scene(
             bundle, place, target, chosen, extras={e: Path(p) for e, p in files.items()}, overwrite=overwrite,
-            resume=resume, on_progress=on_progress,
+            resume=resume, on_progress=on_progress, stac=None if stac is None else Path(stac), taken=taken,
         )  # fmt: skip
+    if stac is not None:
+        raise ConfigError("`stac` is an item of files, and `out` names none", hint="give `out` too")
     if isinstance(extras, Mapping):
         raise ConfigError("`extras` names files, and `out` names none", hint="give `out` too, or names alone")
     mapped = map_scene(bundle, place, chosen, extras=extras, on_progress=on_progress)
