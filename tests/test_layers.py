@@ -21,7 +21,7 @@ TIERS = (
     ("geo", "metrics"),
     ("data", "models", "purify"),
     ("methods",),
-    ("train", "predict", "evaluate"),
+    ("train", "predict", "evaluate", "annotate"),
     ("api",),
     ("report", "plots", "config"),
     ("cli", "__main__"),
