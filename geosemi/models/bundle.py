@@ -78,6 +78,11 @@ class Card:
             (not _is_json(self.provenance), "has a provenance that is not JSON"),
         ]
 
+    @property
+    def black(self) -> tuple[float, ...]:
+        """Raw values that stand in for nodata: 0 in 8 bits; other sensors' are measured in training and travel here."""
+        return tuple(self.provenance.get("black", [0.0] * len(self.bands)))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that `from_dict` reads back."""
         return {

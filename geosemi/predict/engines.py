@@ -17,30 +17,38 @@ from torch import Tensor, nn
 from geosemi.errors import ConfigError
 from geosemi.models.bundle import Bundle
 from geosemi.predict.exported import Exported, has_bf16, missing
+from geosemi.predict.int8 import int8_network
 from geosemi.predict.tta import Network
 
 ENGINES = ("auto", "torch", "compile", "onnx", "openvino")
 _INSTALL = 'pip install "geosemi[engines]"'
 _SLOW = "fp16 takes ten times as long as fp32 on a CPU; bf16 is faster than both"
 _HALF = MappingProxyType({"bf16": torch.bfloat16, "fp16": torch.float16})
-_PRECISIONS = MappingProxyType({"onnx": ("fp32",), "openvino": ("fp32", "bf16")})  # of the engines outside torch
+# of the engines outside torch
+_PRECISIONS = MappingProxyType({"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")})
 
 
 def choose_engine(name: str, device: torch.device, precision: str) -> tuple[str, str | None]:
     """Return which engine runs, and what a person should know about it.
 
     `auto` is `openvino` where all of this holds: the device is a CPU, OpenVINO is installed, the precision is fp32, or
-    bf16 and this CPU has it. Else it is `torch`.
+    bf16 and this CPU has it. Else it is `torch`. In int8 it is `openvino`, or `onnx` where that alone is installed.
 
     Raises:
         ConfigError: the engine is not installed, or does not run on that device or in that precision.
     """
-    if name == "auto":
+    if name == "auto" and precision != "int8":
         return _automatic(device, precision)
+    if name == "auto":
+        name = "onnx" if missing("openvino") and not missing("onnx") else "openvino"
     if name in _PRECISIONS:
         _require(name, device, precision)
         if precision == "bf16" and not has_bf16():
             return name, "this CPU has no bf16; OpenVINO computes in fp32"
+    elif precision == "int8":
+        raise ConfigError(
+            f"the engine `{name}` has no precision int8", hint="add `--engine auto`, which takes openvino or onnx"
+        )
     elif device.type == "cpu" and precision == "fp16":
         return name, _SLOW
     return name, None
@@ -83,11 +91,13 @@ def network_of(bundle: Bundle, device: torch.device, *, engine: str, precision: 
         bundle: the model.
         device: where images and logits lie.
         engine: as `choose_engine` said.
-        precision: `fp32`, `bf16` or `fp16`.
+        precision: `fp32`, `bf16`, `fp16` or `int8`.
 
     Raises:
-        ConfigError: the network is to be compiled and this machine has no compiler.
+        ConfigError: the network is to be compiled and this machine has no compiler, or it has no int8 twin.
     """
+    if precision == "int8":
+        return int8_network(bundle, engine)
     if engine in _PRECISIONS:
         return Exported(bundle, engine, precision)
     return _in_torch(bundle, device, precision, compiled=engine == "compile")

@@ -1,4 +1,4 @@
-"""How a scene is cut, and what it runs on."""
+"""How a scene is cut, what it runs on, and what int8 may cost."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +20,8 @@ class PredictSettings(Settings):
             pass over the whole scene would say.
         batch: windows in one forward pass; None takes 1 on a CPU, 8 elsewhere. It never changes the result on a CPU.
         device: `auto` takes a GPU where there is one; else `cpu`, `cuda`, `cuda:1`, `mps`.
-        precision: of the forward pass; probabilities are blended in float32 always.
+        precision: of the forward pass; probabilities are blended in float32 always. `int8` wants the file that
+            `geosemi.predict.quantize` makes, and an engine that runs it.
         bands: bands of the scene in the order of the model's, as 1-based numbers or names; None takes all, or matches
             them by name.
         engine: what runs the network, see docs/engines.md.
@@ -38,7 +39,7 @@ class PredictSettings(Settings):
     stitch: Literal["blend", "centre"] = "blend"
     batch: int | None = Field(None, ge=1, le=1024)
     device: str = "auto"
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32"
     bands: tuple[int | str, ...] | None = None
     engine: Literal["auto", "torch", "compile", "onnx", "openvino"] = "torch"
     tta: Literal["none", "flips", "d4", "scales"] = "none"
@@ -47,6 +48,28 @@ class PredictSettings(Settings):
     on_bad_block: Literal["stop", "nodata"] = "stop"
     expand_palette: bool = False
     assume_crs: str | None = None
+
+
+class QuantizeSettings(Settings):
+    """Settings of `quantize`.
+
+    Attributes:
+        max_cost: points of mean IoU that int8 may cost.
+        windows: at most so many to calibrate with, and at most so many to check on.
+        tile: side of the windows in pixels; None takes the size that the model maps best with.
+        engine: what runs int8.
+        bands: as in `PredictSettings`.
+        label_column: the class column of vector labels; None finds it by its name.
+        label_outside: the class of pixels that no label polygon covers; None leaves them without truth.
+    """
+
+    max_cost: float = Field(1.0, ge=0, le=100)
+    windows: int = Field(64, ge=1)
+    tile: int | None = Field(None, ge=16, le=16384)
+    engine: Literal["onnx", "openvino"] = "openvino"
+    bands: tuple[int | str, ...] | None = None
+    label_column: str | None = None
+    label_outside: str | None = None
 
 
 def cut_of(settings: PredictSettings, trained: int) -> tuple[int, int]:

@@ -43,7 +43,7 @@ def tiles_of(
     """
     with view.reading() as reader:
         for band in bands_of(reader, rows, height=height, width=view.grid.width):
-            seen = _blackened(band, view.black)
+            seen = blackened(band, view.black)
             if view.wanted is not None:
                 seen = Tile(seen.image, seen.valid & view.wanted(seen.window), seen.window)
             for col in cols:
@@ -78,7 +78,7 @@ def _joined(above: Tile, below: Tile) -> Tile:
     return Tile(image, np.concatenate([above.valid, below.valid]), window)
 
 
-def _blackened(tile: Tile, black: Sequence[float]) -> Tile:
+def blackened(tile: Tile, black: Sequence[float]) -> Tile:
     """Replace nodata; a nodata value of -9999 would colour all that the network sees beside it."""
     if tile.valid.all():
         return tile
