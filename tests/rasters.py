@@ -3,6 +3,7 @@
 import uuid
 from pathlib import Path
 
+import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
@@ -29,3 +30,17 @@ def write_raster(path: Path, rows, layer, *, grid=None, tags=(), steps=(10**9,),
                 made.write(row, [rows[..., row : row + step, :]])
                 row += step
         return made.finish(dict(tags))
+
+
+def break_blocks(path: Path, blocks: list[tuple[int, int]], band: int = 1) -> None:
+    """Overwrite the stored bytes of blocks (row, col) with zeros, which no LZW stream begins with."""
+    with rasterio.open(path) as dataset:
+        tag = dataset.get_tag_item
+        spans = [
+            [int(tag(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band)) for what in ("OFFSET", "SIZE")]
+            for row, col in blocks
+        ]
+    content = bytearray(path.read_bytes())
+    for begin, size in spans:
+        content[begin : begin + size] = bytes(size)
+    path.write_bytes(content)

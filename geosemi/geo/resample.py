@@ -173,24 +173,25 @@ class NearestRows:
     Args:
         wanted: grid of the rows that are pushed.
         native: grid of the rows that come out.
-        begin: the first row of the scene that is to come out.
+        rows: of the scene that are to come out, one at least; None for all.
     """
 
-    def __init__(self, wanted: Grid, native: Grid, *, begin: int = 0) -> None:
-        self._native = native.shape
+    def __init__(self, wanted: Grid, native: Grid, *, rows: range | None = None) -> None:
+        rows = range(native.height) if rows is None else rows
         self._rows = _nearest(wanted.height, native.height)
         self._cols = _nearest(wanted.width, native.width)
         self._same = wanted.shape == native.shape
-        # whoever begins at the top gives all
-        self.first = 0 if begin == 0 else int(self._rows[begin]) if begin < native.height else wanted.height
-        """The first row that is to be pushed."""
-        self._given = self.first  # rows of the wanted grid
-        self._done = begin  # rows of the scene
+        first = 0 if rows.start == 0 else int(self._rows[rows.start])
+        last = wanted.height if rows.stop == native.height else int(self._rows[rows.stop - 1]) + 1
+        self.takes = range(first, last)
+        """Rows of the wanted grid that are to be pushed; all of them where all of the scene is to come out."""
+        self._given = first  # rows of the wanted grid
+        self._done, self._stop = rows.start, rows.stop  # rows of the scene
 
     @property
     def finished(self) -> bool:
-        """Whether all rows of the scene have been given out."""
-        return self._done == self._native[0]
+        """Whether all rows that are to come out have."""
+        return self._done == self._stop
 
     def push(self, rows: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Take the next rows (bands, h, W) or (h, W) of the wanted grid; yield (first row, rows) of the scene's grid.
@@ -199,7 +200,7 @@ class NearestRows:
         """
         begin = self._given
         self._given += rows.shape[-2]
-        stop = int(np.searchsorted(self._rows, self._given))
+        stop = min(int(np.searchsorted(self._rows, self._given)), self._stop)
         for row in range(self._done, stop, _ROWS):
             last = min(row + _ROWS, stop)
             picked = rows.take(self._rows[row:last] - begin, axis=-2)

@@ -63,7 +63,9 @@ def folder_of(out: Path) -> Path:
 
 
 @contextmanager
-def unfinished(out: Path, key: Mapping[str, Any], *, resume: bool | None = None) -> Iterator[Unfinished]:
+def unfinished(
+    out: Path, key: Mapping[str, Any], *, resume: bool | None = None, keep: bool = False
+) -> Iterator[Unfinished]:
     """Yield the folder of this work, with what an interrupted run of it left.
 
     It is removed when the block ends well, or with nothing in its journal; else it is kept.
@@ -73,6 +75,7 @@ def unfinished(out: Path, key: Mapping[str, Any], *, resume: bool | None = None)
         key: what the work is, JSON values by name; only work of the same key is gone on with.
         resume: True refuses other work in the folder, False removes whatever is there, None goes on with the same work
             and removes other.
+        keep: keep it after the block ended well, too: somebody else makes the output of it.
 
     Raises:
         ConfigError: `resume` is True, and the unfinished work differs.
@@ -83,7 +86,7 @@ def unfinished(out: Path, key: Mapping[str, Any], *, resume: bool | None = None)
     with _locked(folder, out):
         try:
             _prepare(folder, out, json.loads(json.dumps(dict(key))), resume)
-            with Unfinished(folder, _cut_journal(folder)) as work, _emptied(work):
+            with Unfinished(folder, _cut_journal(folder)) as work, _emptied(work, keep=keep):
                 yield work
         finally:  # while we hold it: whoever was refused must not remove what another has just begun
             if not (folder / _KEY).exists():
@@ -100,12 +103,12 @@ def _prepare(folder: Path, out: Path, wanted: dict[str, Any], resume: bool | Non
 
 
 @contextmanager
-def _emptied(work: Unfinished) -> Iterator[None]:
+def _emptied(work: Unfinished, *, keep: bool) -> Iterator[None]:
     """Empty the folder afterwards, unless work was begun and not brought to its end."""
     finished = False
     try:
         yield
-        finished = True
+        finished = not keep
     finally:
         if finished or not work.done:
             _empty(work.folder)

@@ -38,6 +38,25 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def choose_devices(name: str) -> tuple[torch.device, ...]:
+    """Return the devices that `cuda:0,cuda:1`, `all` (GPUs) or a single name means on this machine.
+
+    A CPU may be named several times: its cores are divided among as many processes.
+
+    Raises:
+        ConfigError: a name is unknown, the machine has no such device, or they are of several kinds.
+    """
+    if name == "all":
+        count = torch.cuda.device_count()
+        if not count:
+            raise ConfigError("this machine has no GPU", hint="leave `--device auto`, or choose cpu")
+        return tuple(torch.device("cuda", number) for number in range(count))
+    devices = tuple(choose_device(part.strip()) for part in name.split(","))
+    if len({device.type for device in devices}) > 1:
+        raise ConfigError(f"`{name}` are devices of several kinds", hint="choose GPUs alone, or cpu: they round apart")
+    return devices
+
+
 class Forward:
     """A network that is ready to answer. Make it with `ready`.
 
@@ -130,7 +149,7 @@ def ready(
             round by their size there (a vision transformer's logits differed by 3e-7 between batches of 1 and 2), and
             the outputs are to have the same bytes for every batch.
         shape: (h, w) of the tiles, all of them; a scene smaller than a window is one tile of its own size.
-        precision: `fp32`, `bf16` or `fp16`.
+        precision: `fp32`, `bf16`, `fp16` or `int8`.
         engine: one of `geosemi.predict.engines.ENGINES`.
         tta: one of `geosemi.predict.tta.VIEWS`.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from geosemi.errors import ConfigError
 from geosemi.geo.forgiving import BadBlock, report_text
 from geosemi.geo.layers import Layer
 from geosemi.geo.scene import Place, Scene
@@ -58,6 +59,8 @@ def map_scene(
         ResourceError: the device has too little memory, or the network's answer is not a number.
     """
     task = Task.of(bundle, scene, settings, extras)
+    if len(task.devices) > 1:
+        raise ConfigError("several devices write to files only", hint="name an output, or one device")
     seen = task.seen()
     pixels = task.answers.empty(*task.checked.scene.grid.shape)
     with task.forward(seen) as forward:

@@ -9,7 +9,7 @@ from geosemi.geo.scene import Tile
 from geosemi.predict.ahead import ahead
 from geosemi.predict.answers import Answers
 from geosemi.predict.forward import Forward
-from geosemi.predict.stitch import Axis, Rolling, Rows, Rule, make_stitch
+from geosemi.predict.stitch import Axis, Rolling, Rows, Rule, make_stitch, windows_for
 from geosemi.predict.tiles import View, tiles_of
 
 OnProgress = Callable[[int, int], None]
@@ -42,26 +42,38 @@ def map_rows(
     cut: Cut,
     answers: Answers,
     *,
+    rows: range | None = None,
     begin: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Iterator[Rows]:
-    """Yield a scene's rows from `begin` to its bottom.
+    """Yield rows of a scene.
 
     Windows without a valid pixel never reach the network, nor do those that have no say on these rows.
+
+    Args:
+        view: the scene.
+        forward: the network.
+        cut: how the scene is cut into windows.
+        answers: what is made of a pixel.
+        rows: that this call answers for; None for all.
+        begin: the first of them that was not done before.
+        on_progress: told (windows done, windows in all) of these rows.
 
     Raises:
         SceneUnreadable: the file is damaged somewhere.
         ResourceError: the device has too little memory, or the network's answer is not a number.
     """
     down, across = axes = cut.axes(*view.grid.shape)
-    if begin >= down.length:
+    rows = range(down.length) if rows is None else rows
+    wanted = range(max(begin, rows.start), rows.stop)
+    if not wanted:
         return
+    every, rest = (windows_for(down, cut.rule, part) for part in (rows, wanted))
+    total, done = (len(part) * len(across.starts) for part in (every, range(every.start, rest.start)))
     stitch = make_stitch(cut.rule, axes, classes=len(answers.legend), device=forward.device)
-    rolling = Rolling(stitch, answers, begin)
-    rows = down.starts[rolling.first :]
-    total = len(down.starts) * len(across.starts)
-    done = total - len(rows) * len(across.starts)
-    tiles = tiles_of(view, rows, across.starts, height=down.tile, width=across.tile)
+    rolling = Rolling(stitch, answers, wanted, rest.start)
+    starts = down.starts[rest.start : rest.stop]
+    tiles = tiles_of(view, starts, across.starts, height=down.tile, width=across.tile)
     for group in _grouped(ahead(tiles, depth=2 * forward.batch), forward):
         for tile, logits in group:
             yield from rolling.add(tile, logits)

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from geosemi import __version__
 from geosemi.errors import OutputError
 from geosemi.geo.arrays import Array
-from geosemi.geo.forgiving import BadBlock, report_json, report_text
+from geosemi.geo.forgiving import report_json, report_text
 from geosemi.geo.grid import Grid
 from geosemi.geo.layers import Layer, files_of, require_free
 from geosemi.geo.remote import Remote
@@ -20,16 +23,14 @@ from geosemi.geo.unfinished import unfinished
 from geosemi.geo.writer import ControlPoints, RasterSet
 from geosemi.legend import Legend
 from geosemi.models.bundle import Bundle
-from geosemi.predict.ahead import behind
 from geosemi.predict.answers import Extra
+from geosemi.predict.bands import BandFacts, map_band
 from geosemi.predict.catalogue import Catalogue
-from geosemi.predict.check import Checked
 from geosemi.predict.fingerprint import Fingerprint, state_of
-from geosemi.predict.forward import Forward
-from geosemi.predict.pipeline import OnProgress, map_rows
+from geosemi.predict.pipeline import OnProgress
 from geosemi.predict.settings import PredictSettings
 from geosemi.predict.task import Task
-from geosemi.predict.views import DamageLog
+from geosemi.predict.workers import bands_for, map_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,9 @@ class PredictionFacts:
         pixels: pixels of each class, in the order of the legend.
         nodata: pixels without an answer.
         grid: of the scene and the mask.
-        device: what it ran on.
+        device: what it ran on; several with commas.
         warnings: what a person should know, one sentence each.
-        resumed: the row that an interrupted run had come to, 0 where there was none.
+        resumed: rows that an interrupted run had finished, 0 where there was none.
         damaged: blocks of the scene that could not be decoded and are nodata.
     """
 
@@ -111,7 +112,7 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
     item = None if stac is None else Catalogue.of(stac, task, taken, overwrite=overwrite)
     key = {
         "scene": _identity(checked.scene), "model": bundle.digest or uuid.uuid4().hex, "version": __version__,
-        "device": task.device.type,
+        "device": ",".join([task.device.type] * len(task.devices)),
         "outputs": [[*pair] for pair in zip((*wanted, "mask"), map(str, outputs), strict=True)], **task.choices,
     }  # fmt: skip
     with ExitStack() as stack:
@@ -119,23 +120,22 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
         work = stack.enter_context(unfinished(out, key, resume=resume))
         place = checked.scene.place
         points = ControlPoints.of(place) if checked.scene.has_gcps and isinstance(place, Path | Remote) else None
-        rasters = stack.enter_context(RasterSet(layers, checked.scene.grid, work, points=points))
-        begin = rasters.begin
-        seen = task.seen(begin)
-        forward = stack.enter_context(task.forward(seen))
-        damage = DamageLog(work.folder, seen)
-        with behind(rasters.write, depth=2) as write:
-            for rows in map_rows(seen.view, forward, task.cut, task.answers, begin=seen.begin, on_progress=on_progress):
-                damage.save()
-                for part in seen.back(rows):
-                    write(part.row, part.layers)
-        bad = damage.save()
-        notes = {out.with_name(f"{out.name}.damage.json"): report_json(checked.scene.path.name, bad)} if bad else {}
+        if len(task.devices) > 1:
+            parts = bands_for(task, work, layers, tuple(wanted))
+            found = map_apart(parts, on_progress)
+            bands = [stack.enter_context(part.opened(points)) for part in parts]
+        else:
+            bands = [stack.enter_context(RasterSet(layers, checked.scene.grid, work, points=points))]
+            found = map_band(task, bands[0], work.folder, on_progress)
+        notes = {}
+        if found.bad:
+            notes[out.with_name(f"{out.name}.damage.json")] = report_json(checked.scene.path.name, found.bad)
         if item is not None:
             notes[item.path] = item.text(task, layers)
         tags = _tags(task, digest.result(), command)
-        files = rasters.finish({**tags, "GEOSEMI_ENGINE": forward.engine}, notes)
-    return _facts(bundle.card.legend, rasters, checked, files, begin=begin, bad=bad, forward=forward)
+        files = bands[0].finish(tags, notes, below=bands[1:])
+        counts = np.sum([band.histogram for band in bands], axis=0)
+    return _facts(task, files, counts, found)
 
 
 def _require_free(layers: Mapping[Path, Layer], scene: Scene, *, overwrite: bool) -> None:
@@ -162,25 +162,18 @@ def _tags(task: Task, digest: str, command: str) -> dict[str, str]:
         "GEOSEMI_SETTINGS": json.dumps({k: v for k, v in task.choices.items() if k != "aoi_state"}),
         "GEOSEMI_COMMAND": command,
         "MODEL_SHA256": task.bundle.digest or "",
+        "GEOSEMI_ENGINE": task.engine,
+        "GEOSEMI_DEVICE": task.device.type,
         "SCENE": task.checked.scene.path.name,
         "SCENE_SHA256": digest,
     }
     return {name: text for name, text in tags.items() if text}
 
 
-def _facts(
-    legend: Legend,
-    rasters: RasterSet,
-    checked: Checked,
-    files: tuple[Path, ...],
-    *,
-    begin: int,
-    bad: tuple[BadBlock, ...],
-    forward: Forward,
-) -> PredictionFacts:
-    counts = rasters.histogram
-    said = (*checked.warnings, *forward.notes, *([report_text(bad)] if bad else []))
+def _facts(task: Task, files: tuple[Path, ...], counts: npt.NDArray[np.int64], found: BandFacts) -> PredictionFacts:
+    checked, legend = task.checked, task.bundle.card.legend
+    said = (*checked.warnings, *found.notes, *([report_text(found.bad)] if found.bad else []))
     return PredictionFacts(
         files, legend, tuple(counts[: len(legend)].tolist()), int(counts[len(legend) :].sum()), checked.scene.grid,
-        str(forward.device), said, begin, len(bad),
+        ",".join(map(str, task.devices)), said, found.kept, len(found.bad),
     )  # fmt: skip

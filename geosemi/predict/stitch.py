@@ -45,6 +45,13 @@ class Rows:
         rest = tuple(layer[..., cut:, :] for layer in self.layers)
         return Rows(row, rest) if rest[-1].shape[-2] else None
 
+    def above(self, row: int) -> "Rows | None":
+        """Return the rows before `row`, or None where there are none."""
+        count = row - self.row
+        if count >= self.layers[-1].shape[-2]:
+            return self
+        return Rows(self.row, tuple(layer[..., :count, :] for layer in self.layers)) if count > 0 else None
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -120,14 +127,19 @@ def ramp(size: int, overlap: int, *, first: bool = False, last: bool = False) ->
     return torch.minimum(whole if first else faded, whole if last else faded.flip(0)).float()
 
 
+def windows_for(down: Axis, rule: Rule, wanted: range) -> range:
+    """Return which rows of windows have a say on rows of the scene, of which there is one at least."""
+    ends = down.bounds[1:] if rule == "centre" else [begin + down.tile for begin in down.starts]
+    first = next(number for number, end in enumerate(ends) if end > wanted.start)
+    last = next(number for number, stop in enumerate(down.bounds[1:]) if stop >= wanted.stop)
+    return range(first, last + 1)
+
+
 class Stitch(Protocol):
     """How the answers for overlapping windows become one. Windows are given in row-major order, none left out."""
 
     down: Axis
     across: Axis
-
-    def first(self, row: int) -> int:
-        """Return the number of the first row of windows that has a say on `row` or what lies below it."""
 
     def add(self, place: tuple[int, int], logits: Tensor | None) -> Tensor | None:
         """Take a window's logits (K, h, w), or None where it has no valid pixel; return those of what it finishes.
@@ -149,10 +161,6 @@ class Centre:
 
     def __init__(self, down: Axis, across: Axis) -> None:
         self.down, self.across = down, across
-
-    def first(self, row: int) -> int:
-        """Return the row of windows that finishes `row`."""
-        return next(i for i, stop in enumerate(self.down.bounds[1:]) if stop > row)
 
     def add(self, place: tuple[int, int], logits: Tensor | None) -> Tensor | None:
         """Cut out the middle."""
@@ -176,10 +184,6 @@ class Blend:
         self._right: Tensor | None = None
         self._weights: dict[tuple[bool, ...], Tensor] = {}
         self._total = (down.total().to(device), across.total().to(device))
-
-    def first(self, row: int) -> int:
-        """Return the first row of windows that covers `row`."""
-        return next(i for i, begin in enumerate(self.down.starts) if begin + self.down.tile > row)
 
     def add(self, place: tuple[int, int], logits: Tensor | None) -> Tensor | None:
         """Add a window to what earlier ones said."""
@@ -233,15 +237,15 @@ class Rolling:
     Args:
         stitch: the rule.
         answers: what is made of a part.
-        begin: row of the scene from which on rows are wanted.
+        wanted: rows of the scene that are wanted.
+        first: the row of windows that comes first, see `windows_for`.
     """
 
-    def __init__(self, stitch: Stitch, answers: Answers, begin: int = 0) -> None:
+    def __init__(self, stitch: Stitch, answers: Answers, wanted: range, first: int) -> None:
         self.stitch = stitch
-        self.begin = begin
-        self.first = stitch.first(begin)
+        self.wanted = wanted
         self._answers = answers
-        self._row = (self.first, 0)
+        self._row = (first, 0)
         self._layers: tuple[npt.NDArray[np.generic], ...] = ()
 
     def add(self, tile: Tile, logits: Tensor | None) -> Iterator[Rows]:
@@ -267,8 +271,8 @@ class Rolling:
             self._row = (place[0], place[1] + 1)
             return
         self._row = (place[0] + 1, 0)
-        finished = Rows(stitch.down.bounds[place[0]], self._layers).below(self.begin)
-        if finished is not None:
+        finished = Rows(stitch.down.bounds[place[0]], self._layers).below(self.wanted.start)
+        if finished is not None and (finished := finished.above(self.wanted.stop)) is not None:
             yield finished
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 
 from geosemi.geo.scene import Place
-from geosemi.models.bundle import Bundle, Card
+from geosemi.models.bundle import Bundle
 from geosemi.predict.answers import Answers, Extra
 from geosemi.predict.check import Checked, check_scene
+from geosemi.predict.engines import choose_engine
 from geosemi.predict.fingerprint import state_of
-from geosemi.predict.forward import Forward, choose_device, ready
+from geosemi.predict.forward import Forward, choose_devices, ready
+from geosemi.predict.int8 import Int8
 from geosemi.predict.pipeline import Cut
 from geosemi.predict.settings import PredictSettings, cut_of
 from geosemi.predict.views import SceneView
@@ -28,7 +30,7 @@ class Task:
         settings: as they were asked for.
         answers: what is made of a pixel.
         cut: how the scene is cut into windows.
-        device: what the network runs on.
+        devices: what the network runs on, one process each.
     """
 
     bundle: Bundle
@@ -36,7 +38,7 @@ class Task:
     settings: PredictSettings
     answers: Answers
     cut: Cut
-    device: torch.device
+    devices: tuple[torch.device, ...]
 
     @classmethod
     def of(
@@ -51,22 +53,47 @@ class Task:
         settings = settings or PredictSettings()
         answers = Answers(bundle.card.legend, tuple(extras))
         cut = Cut(*cut_of(settings, bundle.card.tile), settings.stitch)
-        device = choose_device(settings.device)
+        devices = choose_devices(settings.device)
         checked = check_scene(
             scene, bundle.card, bands=settings.bands, resolution=settings.resolution,
             expand_palette=settings.expand_palette, assume_crs=settings.assume_crs, needs_crs=settings.aoi is not None,
         )  # fmt: skip
-        return cls(bundle, checked, settings, answers, cut, device)
+        return cls(bundle, checked, settings, answers, cut, devices)
 
-    def seen(self, begin: int = 0) -> SceneView:
-        """Return the scene as the network is to see it, from a row of the scene on.
+    @property
+    def device(self) -> torch.device:
+        """What this process uses; all are of one type."""
+        return self.devices[0]
+
+    @property
+    def engine(self) -> str:
+        """What runs the network.
+
+        Raises:
+            ConfigError: the engine cannot run here.
+        """
+        return choose_engine(self.settings.engine, self.device, self.settings.precision)[0]
+
+    @property
+    def int8(self) -> Int8:
+        """The file that runs in int8.
+
+        Raises:
+            ConfigError: there is none that was checked with this engine, or it takes other windows.
+            BundleError: it is damaged.
+        """
+        down, across = self.cut.axes(*self.checked.grid.shape)
+        return Int8.of(self.bundle, self.engine).fitting(down.tile, across.tile, tta=self.settings.tta)
+
+    def seen(self, rows: range | None = None) -> SceneView:
+        """Return the scene as the network is to see it; `rows` of it, or all.
 
         Raises:
             InputError: the area of interest cannot be read, or does not lie on the scene.
         """
         return SceneView(
-            self.checked, _black(self.bundle.card), aoi=self.settings.aoi,
-            forgive=self.settings.on_bad_block == "nodata", begin=begin,
+            self.checked, self.bundle.card.black, aoi=self.settings.aoi,
+            forgive=self.settings.on_bad_block == "nodata", rows=rows,
             nodata=tuple(layer.nodata for layer in self.answers.layers),
         )  # fmt: skip
 
@@ -96,9 +123,6 @@ class Task:
             changed["aoi"] = self.settings.aoi.name
             changed["aoi_state"] = state_of(self.settings.aoi)
         cut = {"tile": self.cut.tile, "overlap": self.cut.overlap, "stitch": self.cut.rule}
+        if self.settings.precision == "int8":
+            changed["int8_sha256"] = self.int8.digest  # made anew, it answers otherwise
         return {**cut, "precision": self.settings.precision, **changed}
-
-
-def _black(card: Card) -> tuple[float, ...]:
-    # 8-bit black is 0; other sensors' is measured in training and travels with the model
-    return tuple(card.provenance.get("black", [0.0] * len(card.bands)))

@@ -1,7 +1,6 @@
 """Damaged blocks become nodata, sound ones keep every pixel, and the report says which is which."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import rasterio
 from ground import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasters import break_blocks
 from strategies import windows_inside
 
 from geosemi.errors import SceneUnreadable
@@ -21,20 +21,6 @@ LAYOUTS = {
     "strips": {"blockysize": 8},
     "planes": {"tiled": True, "blockxsize": 32, "blockysize": 16, "interleave": "band"},
 }
-
-
-def break_blocks(path: Path, blocks: list[tuple[int, int]], band: int = 1) -> None:
-    """Overwrite the stored bytes of blocks (row, col) with zeros, which no LZW stream begins with."""
-    with rasterio.open(path) as dataset:
-        tag = dataset.get_tag_item
-        spans = [
-            [int(tag(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band)) for what in ("OFFSET", "SIZE")]
-            for row, col in blocks
-        ]
-    content = bytearray(path.read_bytes())
-    for begin, size in spans:
-        content[begin : begin + size] = bytes(size)
-    path.write_bytes(content)
 
 
 class Counting:

@@ -374,7 +374,7 @@ for die_at in range(1, 200):
     if not killed:
         break
 draw = random.Random(5)
-for number in range(6):
+for number in range(8):
     forget()
     status = KILLED
     while status == KILLED:
@@ -383,7 +383,7 @@ for number in range(6):
         os.kill(child, signal.SIGKILL)
         status = check(child, number)
         print("killed" if status == KILLED else "ended")
-        span *= 1.05  # so that it ends some time, on a machine that gets slower too
+        span *= 1.1 if status == KILLED else 0.7  # a busy machine is slower at one moment than at the next
     assert state() == complete and sorted(p.name for p in out.parent.iterdir()) == everything, number
 """
 

@@ -156,7 +156,7 @@ def test_rows_out_of_order_are_refused(tmp_path, wrong):
     message = {
         "row": r"from row 0 on", "width": r"expected \(1, 8\) uint8 .*got \(1, 4, 7\)",
         "bands": r"expected \(1, 8\) uint8 .*got \(2, 4, 8\)", "dtype": "expected .* uint8",
-        "too many": "rows 0 … 4 leave the scene of 4 rows", "too few": "only 0 of 4 rows",
+        "too many": "rows 0 … 4 leave those before 4", "too few": "rows 0 … 3 were not handed in",
         "a raster too few": "shorter",
     }[wrong]  # fmt: skip
 
