@@ -12,6 +12,8 @@ from geosemi.cli.predict import EPILOG as PREDICT_EPILOG
 from geosemi.cli.predict import predict
 from geosemi.cli.prepare import EPILOG as PREPARE_EPILOG
 from geosemi.cli.prepare import prepare
+from geosemi.cli.quantize import EPILOG as QUANTIZE_EPILOG
+from geosemi.cli.quantize import quantize
 from geosemi.cli.train import EPILOG as TRAIN_EPILOG
 from geosemi.cli.train import train
 from geosemi.cli.vectorize import EPILOG as VECTORIZE_EPILOG
@@ -50,6 +52,7 @@ def options(
 app.command(rich_help_panel=LEARN, epilog=PREPARE_EPILOG)(prepare)
 app.command(rich_help_panel=LEARN, epilog=TRAIN_EPILOG)(train)
 app.command(rich_help_panel=APPLY, epilog=PREDICT_EPILOG)(predict)
+app.command(rich_help_panel=APPLY, epilog=QUANTIZE_EPILOG)(quantize)
 app.command(rich_help_panel=APPLY, epilog=VECTORIZE_EPILOG)(vectorize)
 app.command(rich_help_panel=INSPECT, epilog=EVALUATE_EPILOG)(evaluate)
 

@@ -131,7 +131,9 @@ def predict(
         int | None, typer.Option(min=1, help="At a time, on a GPU. Default: what fits.", rich_help_panel=WINDOWS)
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=MODEL)] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.", rich_help_panel=MODEL)] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16, fp16; int8 after `geosemi quantize`.", rich_help_panel=MODEL)
+    ] = "fp32",
     engine: Annotated[
         str, typer.Option(help="torch, compile, onnx, openvino, or auto: the fastest here.", rich_help_panel=MODEL)
     ] = "torch",

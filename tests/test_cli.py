@@ -27,6 +27,7 @@ ENV = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "PYTHONUTF8": "1"}
 FAILURES: dict[str, tuple[list[str], int]] = {
     "train": (["--config", "none.yaml"], 2),
     "predict": (["none.tif", "--out", "mask.tif"], 3),
+    "quantize": (["none.tif", "--labels", "labels.tif"], 3),
     "vectorize": (["none.tif", "--out", "map.gpkg"], 3),
     "evaluate": (["none.tif", "labels.tif"], 3),
     "prepare": (["--dataset", "potsdam", "--source", "none", "--out", "tiles"], 3),

@@ -67,6 +67,12 @@ def test_auto_follows_its_rule(monkeypatch, device, precision, libraries, bf16, 
     assert why in note
 
 
+@pytest.mark.parametrize(("libraries", "engine"), [(ALL, "openvino"), (("onnx", "onnxscript", "onnxruntime"), "onnx")])
+def test_int8_is_run_by_what_is_installed(monkeypatch, libraries, engine):
+    pretend(monkeypatch, libraries=libraries)
+    assert choose_engine("auto", CPU, "int8") == (engine, None)
+
+
 def test_a_named_engine_is_taken_at_its_word(monkeypatch):
     pretend(monkeypatch, libraries=ALL)
     for name in set(ENGINES) - {"auto"}:
@@ -85,8 +91,13 @@ def test_what_is_slow_or_not_what_was_asked_for_is_said(monkeypatch):
     [
         ("openvino", (), CPU, "fp32", "needs `onnx`, `onnxscript`, `openvino`, not installed", r"geosemi\[engines\]"),
         ("onnx", ("onnx", "onnxscript"), CPU, "fp32", "needs `onnxruntime`, not installed", "--engine torch"),
-        ("onnx", ALL, CPU, "bf16", "`onnx` has no precision bf16", "choose fp32, or `--engine torch`"),
+        ("onnx", ALL, CPU, "bf16", "`onnx` has no precision bf16", "choose fp32 or int8, or `--engine torch`"),
         ("openvino", ALL, CPU, "fp16", "`openvino` has no precision fp16", "choose fp32 or bf16"),
+        ("openvino", ALL, GPU, "int8", "runs on the CPU, not on `cuda`", "--device cpu"),
+        ("auto", ALL, GPU, "int8", "runs on the CPU, not on `cuda`", "--device cpu"),
+        ("auto", (), CPU, "int8", "`openvino` needs `onnx`, `onnxscript`, `openvino`", r"geosemi\[engines\]"),
+        ("torch", ALL, CPU, "int8", "`torch` has no precision int8", "--engine auto"),
+        ("compile", ALL, GPU, "int8", "`compile` has no precision int8", "--engine auto"),
         ("openvino", ALL, GPU, "fp32", "runs on the CPU, not on `cuda`", "--device cpu"),
     ],
 )
