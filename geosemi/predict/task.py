@@ -12,10 +12,8 @@ from geosemi.models.bundle import Bundle
 from geosemi.predict.answers import Answers, Extra
 from geosemi.predict.check import Checked, check_scene
 from geosemi.predict.engines import choose_engine
-from geosemi.predict.engines import choose_engine
 from geosemi.predict.fingerprint import state_of
 from geosemi.predict.forward import Forward, choose_devices, ready
-from geosemi.predict.int8 import Int8
 from geosemi.predict.int8 import Int8
 from geosemi.predict.pipeline import Cut
 from geosemi.predict.settings import PredictSettings, cut_of
@@ -87,18 +85,6 @@ class Task:
         down, across = self.cut.axes(*self.checked.grid.shape)
         return Int8.of(self.bundle, self.engine).fitting(down.tile, across.tile, tta=self.settings.tta)
 
-    @property
-    def int8(self) -> Int8:
-        """The file that runs in int8.
-
-        Raises:
-            ConfigError: there is none that was checked with this engine, or it takes other windows.
-            BundleError: it is damaged.
-        """
-        engine, _ = choose_engine(self.settings.engine, self.device, self.settings.precision)
-        down, across = self.cut.axes(*self.checked.grid.shape)
-        return Int8.of(self.bundle, engine).fitting(down.tile, across.tile, tta=self.settings.tta)
-
     def seen(self, rows: range | None = None) -> SceneView:
         """Return the scene as the network is to see it; `rows` of it, or all.
 
@@ -137,8 +123,6 @@ class Task:
             changed["aoi"] = self.settings.aoi.name
             changed["aoi_state"] = state_of(self.settings.aoi)
         cut = {"tile": self.cut.tile, "overlap": self.cut.overlap, "stitch": self.cut.rule}
-        if self.settings.precision == "int8":
-            changed["int8_sha256"] = self.int8.digest  # made anew, it answers otherwise
         if self.settings.precision == "int8":
             changed["int8_sha256"] = self.int8.digest  # made anew, it answers otherwise
         return {**cut, "precision": self.settings.precision, **changed}
