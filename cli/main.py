@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from geosemi.cli.annotate import EPILOG as ANNOTATE_EPILOG
+from geosemi.cli.annotate import annotate
 from geosemi.cli.evaluate import EPILOG as EVALUATE_EPILOG
 from geosemi.cli.evaluate import evaluate
 from geosemi.cli.predict import EPILOG as PREDICT_EPILOG
@@ -50,6 +52,7 @@ def options(
 
 
 app.command(rich_help_panel=LEARN, epilog=PREPARE_EPILOG)(prepare)
+app.command(rich_help_panel=LEARN, epilog=ANNOTATE_EPILOG)(annotate)
 app.command(rich_help_panel=LEARN, epilog=TRAIN_EPILOG)(train)
 app.command(rich_help_panel=APPLY, epilog=PREDICT_EPILOG)(predict)
 app.command(rich_help_panel=APPLY, epilog=QUANTIZE_EPILOG)(quantize)

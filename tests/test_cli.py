@@ -25,6 +25,7 @@ ENV = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "PYTHONUTF8": "1"}
 
 # one known failure for each command, and its exit code
 FAILURES: dict[str, tuple[list[str], int]] = {
+    "annotate": (["a.tif", "--legend", "none.yaml", "--out", "opinions", "--provider", "layer", "--layer", "b.tif"], 2),
     "train": (["--config", "none.yaml"], 2),
     "predict": (["none.tif", "--out", "mask.tif"], 3),
     "quantize": (["none.tif", "--labels", "labels.tif"], 3),

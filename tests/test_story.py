@@ -28,10 +28,11 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-ORDER = ("prepare", "train", "predict", "quantize", "vectorize", "evaluate")
+ORDER = ("prepare", "annotate", "train", "predict", "quantize", "vectorize", "evaluate")
 # what a command writes; whatever else looks like a file is read
 WRITTEN = {
     "prepare": {"--out"},
+    "annotate": {"--out"},
     "train": {"--out"},
     "predict": {"--out", "--polygons", "--confidence", "--uncertainty", "--probabilities"},
     "quantize": set(),

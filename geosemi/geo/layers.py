@@ -32,15 +32,15 @@ class Layer:
     bands: tuple[str, ...]
     nodata: float
     overviews: Literal["MODE", "AVERAGE"]
-    dtype: Literal["uint8", "float16"] = "uint8"
+    dtype: Literal["uint8", "uint16", "uint32", "float16"] = "uint8"
     colours: Mapping[int, tuple[int, int, int, int]] | None = None
     scale: float = 1.0
     tags: Mapping[str, str] = field(default_factory=dict)
     sides: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.overviews == "MODE" and self.dtype != "uint8":
-            raise ValueError(f"classes are uint8, not {self.dtype}")
+        if self.overviews == "MODE" and self.dtype == "float16":
+            raise ValueError("classes are whole numbers, not float16")
 
 
 def mask_layer(legend: Legend) -> Layer:

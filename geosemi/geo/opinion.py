@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,15 @@ from rasterio.io import MemoryFile
 from geosemi.errors import LegendError
 from geosemi.geo.commit import write_files
 from geosemi.geo.grid import Grid
+from geosemi.geo.layers import Layer
 from geosemi.geo.raster import RasterFile, open_raster
 from geosemi.geo.window import Window
 from geosemi.legend import Legend
 
 FORMAT = "1"
+
+
+_NAMES: dict[int, Literal["uint8", "uint16", "uint32"]] = {1: "uint8", 2: "uint16", 4: "uint32"}
 
 
 def bits_dtype(classes: int) -> np.dtype[np.unsignedinteger]:
@@ -43,6 +48,26 @@ def unpack(bits: npt.NDArray[np.unsignedinteger], classes: int) -> npt.NDArray[n
     """Turn (h, w) class bits into (K, h, w) bool; the inverse of `pack`."""
     shifts = np.arange(classes, dtype=bits.dtype)[:, None, None]
     return ((bits[None] >> shifts) & 1).astype(bool)
+
+
+def opinion_layer(legend: Legend, source: str) -> Layer:
+    """Return what the values of an opinion raster mean, for `geosemi.geo.writer`; silence is nodata.
+
+    Args:
+        legend: whose class k is bit k.
+        source: who speaks, in words.
+    """
+    return Layer(
+        ("class bits",),
+        0,
+        "MODE",
+        dtype=_NAMES[bits_dtype(len(legend)).itemsize],
+        tags={
+            "GEOSEMI_OPINION": FORMAT,
+            "GEOSEMI_CLASSES": json.dumps(legend.names, ensure_ascii=False),
+            "GEOSEMI_SOURCE": source,
+        },
+    )
 
 
 def write_opinion(

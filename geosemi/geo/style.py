@@ -6,6 +6,7 @@ The mask itself carries the whole legend in the tag `GEOSEMI_LEGEND`.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -16,6 +17,7 @@ from geosemi.legend import ClassDef, Legend
 LEGEND_TAG = "GEOSEMI_LEGEND"  # JSON of Legend.to_dict()
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _FILL_ALPHA = 140  # of 255: polygons lie over a scene that people want to see through them
+MAX_ENTRIES = 256  # combinations of classes that a style of an opinion raster lists
 _OUTLINE_MM = 0.26
 # GDAL's codes in a raster attribute table: type 0 integer, 2 string; usage 5 value, 2 name, 6–8 red, green, blue
 _RAT_FIELDS = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
@@ -35,6 +37,30 @@ def qml_raster(legend: Legend) -> str:
     palette = ET.SubElement(renderer, "colorPalette")
     for c in legend:
         ET.SubElement(palette, "paletteEntry", value=str(c.id), color=c.colour.lower(), alpha="255", label=c.name)
+    return _DOCTYPE + _text(root)
+
+
+def qml_bits(legend: Legend, values: Sequence[int]) -> str:
+    """Return a QGIS style for an opinion raster: every class alone, and several at once in the mean of their colours.
+
+    It lets a scene below shine through, for which opinions are looked at.
+
+    Args:
+        legend: whose class k is bit k.
+        values: class bits that occur; of many the first `MAX_ENTRIES` are listed, the rest stays invisible.
+    """
+    root = ET.Element("qgis", version="3.22", styleCategories="AllStyleCategories")
+    renderer = ET.SubElement(
+        ET.SubElement(root, "pipe"), "rasterrenderer", type="paletted", band="1", opacity="0.7", alphaBand="-1"
+    )
+    palette = ET.SubElement(renderer, "colorPalette")
+    alone = [1 << c.id for c in legend]
+    for bits in (*alone, *[v for v in values if v and v not in alone][: MAX_ENTRIES - len(alone)]):
+        seen = [c for c in legend if bits >> c.id & 1]
+        mean = (round(sum(c.rgb[i] for c in seen) / len(seen)) for i in range(3))
+        colour = "#" + "".join(f"{part:02x}" for part in mean)
+        label = " + ".join(c.name for c in seen)
+        ET.SubElement(palette, "paletteEntry", value=str(bits), color=colour, alpha="255", label=label)
     return _DOCTYPE + _text(root)
 
 

@@ -112,6 +112,7 @@ def describe(settings: RunSettings, prepared: Prepared, method: Method, device: 
         )
     if method.uses_opinions and not prepared.scenes.has_opinions:
         yield (
-            "no opinion layers found: purification is off. `geosemi annotate` (not in this version) will make them; "
-            "rasters of other sources go into the folder `opinions`, see docs/formats.md"
+            "no opinion layers found: purification is off. Make them with "
+            "`geosemi annotate SCENES --legend legend.yaml --out opinions --provider layer --layer map.gpkg`; "
+            "docs/annotate.md tells who else can be asked"
         )

@@ -14,8 +14,8 @@ from geosemi.legend import Legend
 LEGEND = legend_of(4, ignore=200)
 
 
-def test_classes_are_bytes():
-    with pytest.raises(ValueError, match="classes are uint8, not float16"):
+def test_classes_are_whole_numbers():
+    with pytest.raises(ValueError, match="classes are whole numbers, not float16"):
         Layer(("class",), 255, "MODE", dtype="float16")
 
 

@@ -1,0 +1,226 @@
+"""Existing maps as opinions: any crs, any resolution, a table of classes, and what they do not know."""
+
+import json
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from fakes import legend_of
+from rasterio.crs import CRS
+from rasterio.warp import Resampling, calculate_default_transform, reproject
+from rasters import UTM, grid_of
+
+from geosemi.annotate.layer import ClassTable, reading_layer
+from geosemi.annotate.others import annotate_from_layer
+from geosemi.errors import ConfigError, LegendError, SceneUnreadable
+from geosemi.geo.grid import Grid
+from geosemi.geo.opinion import reading_opinion
+from geosemi.geo.window import Window, cover
+from geosemi.legend import ClassDef, Legend
+
+LEGEND = Legend(
+    (
+        ClassDef(0, "water", "#0000ff"),
+        ClassDef(1, "tree", "#00ff00", ("forest", "wood")),
+        ClassDef(2, "road", "#888888"),
+    )
+)
+GRID = grid_of(300, 400)
+
+
+def write(path: Path, pixels: np.ndarray, *, crs=UTM, transform=GRID.transform, nodata=None) -> Path:
+    pixels = pixels if pixels.ndim == 3 else pixels[None]
+    profile = {"driver": "GTiff", "count": len(pixels), "dtype": pixels.dtype, "nodata": nodata}
+    with rasterio.open(
+        path, "w", height=pixels.shape[1], width=pixels.shape[2], crs=crs, transform=transform, **profile
+    ) as d:
+        d.write(pixels)
+    return path
+
+
+def codes(shape=(300, 400)) -> np.ndarray:
+    """ESA WorldCover's numbers in large blocks: 80 water, 10 trees, 50 built-up, which means nothing here."""
+    rows, cols = np.indices(shape)
+    return np.array([80, 10, 50], np.uint8)[(rows // 70 + cols // 90) % 3]
+
+
+TABLE = ClassTable({"80": 0, "10": 1, "50": None}, LEGEND)
+
+
+def seen_of(path: Path, table: ClassTable = TABLE, grid: Grid = GRID, tile: int = 128) -> np.ndarray:
+    """Read window by window, as the writer does."""
+    seen = np.zeros((len(LEGEND), *grid.shape), bool)
+    with reading_layer(path, grid, table.fresh()) as reader:
+        for window in cover(*grid.shape, tile):
+            seen[:, *window.slices] = reader.read(window)
+    return seen
+
+
+def test_a_raster_on_the_same_grid(tmp_path: Path):
+    pixels = codes()
+    seen = seen_of(write(tmp_path / "map.tif", pixels))
+    assert np.array_equal(seen[0], pixels == 80)
+    assert np.array_equal(seen[1], pixels == 10)
+    assert not seen[2].any()
+
+
+@pytest.mark.parametrize("epsg", [4326, 3857, 32635])
+def test_a_raster_in_another_crs_and_resolution(tmp_path: Path, epsg: int):
+    """Held against GDAL's warp of the whole map at once."""
+    pixels = codes()
+    crs = CRS.from_epsg(epsg)
+    transform, width, height = calculate_default_transform(UTM, crs, 400, 300, *GRID.bounds)
+    transform, width, height = transform * Affine.scale(1.3), int(width / 1.3), int(height / 1.3)
+    warped = np.zeros((height, width), np.uint8)
+    reproject(pixels, warped, src_transform=GRID.transform, src_crs=UTM, dst_transform=transform, dst_crs=crs)
+    path = write(tmp_path / "map.tif", warped, crs=crs, transform=transform, nodata=0)
+    back = np.zeros(GRID.shape, np.uint8)
+    reproject(
+        warped, back, src_transform=transform, src_crs=crs, dst_transform=GRID.transform, dst_crs=UTM,
+        resampling=Resampling.nearest,
+    )  # fmt: skip
+    seen = seen_of(path)
+    for k, code in ((0, 80), (1, 10)):
+        # GDAL's transformer is approximate, to an eighth of a pixel, and differently so from window to window
+        assert (seen[k] != (back == code)).mean() < 2e-3
+        assert (seen[k] & (pixels == code)).sum() / (pixels == code).sum() > 0.97
+
+
+def test_a_coarse_map_that_covers_a_part(tmp_path: Path):
+    coarse = Affine(10, 0, GRID.transform.c + 50, 0, -10, GRID.transform.f - 30)
+    seen = seen_of(write(tmp_path / "map.tif", np.full((4, 5), 10, np.uint8), transform=coarse))
+    rows, cols = np.nonzero(seen[1])
+    assert (rows.min(), rows.max(), cols.min(), cols.max()) == (60, 139, 100, 199)
+    assert seen.sum() == 80 * 100
+
+
+def test_polygons_in_another_crs(tmp_path: Path):
+    shapes = [shapely.box(450_010, 39_900, 450_060, 39_980), shapely.box(450_040, 39_920, 450_100, 39_960)]
+    frame = gpd.GeoDataFrame({"landuse": ["forest", "80"]}, geometry=shapes, crs=UTM).to_crs(4326)
+    path = tmp_path / "map.gpkg"
+    frame.to_file(path)
+    seen = seen_of(path, ClassTable({"80": 0}, LEGEND, column="landuse"))
+    wood, water = np.zeros(GRID.shape, bool), np.zeros(GRID.shape, bool)
+    wood[40:200, 20:120] = True
+    water[80:160, 80:200] = True
+    assert (seen[1] != wood).sum() <= 4  # corners, rounded
+    assert (seen[0] != water).sum() <= 4
+    assert (seen.sum(axis=0) > 1).any()  # both are seen where they overlap
+
+
+def test_names_and_synonyms_need_no_table(tmp_path: Path):
+    shapes = [shapely.box(450_010, 39_900, 450_060, 39_980)] * 3
+    frame = gpd.GeoDataFrame({"class": ["Wood", "meadow", "meadow"]}, geometry=shapes, crs=UTM)
+    path = tmp_path / "map.geojson"
+    frame.to_crs(4326).to_file(path)
+    table = ClassTable.load(None, LEGEND)
+    with reading_layer(path, GRID, table) as reader:
+        assert reader.read(GRID.window)[1].sum() > 10_000
+        assert reader.record() == {"polygons": 1, "unknown": {"meadow": 2}}
+        assert reader.words() == "map map.gpkg".replace("gpkg", "geojson")
+
+
+def test_a_table_from_a_file(tmp_path: Path):
+    path = tmp_path / "table.yaml"
+    path.write_text("column: landuse\nvalues: {80: water, Forest: tree, 50: null, '7': road}\n")
+    table = ClassTable.load(path, LEGEND)
+    assert table.column == "landuse"
+    assert [table.find(v) for v in (80, 80.0, "80", "forest", "FOREST ", 50, 7, "wood", "road", 1)] == [
+        0, 0, 0, 1, 1, None, 2, 1, 2, 1,
+    ]  # fmt: skip
+    assert table.unknown == {}
+    assert table.find("moor", 3) is None
+    assert table.unknown == {"moor": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "cause"),
+    [
+        ("values: [1, 2]", ConfigError, "is no table of classes"),
+        ("classes: {1: water}", ConfigError, "is no table of classes"),
+        ("values: {1: lava}", LegendError, "maps `1` to `lava`"),
+    ],
+)
+def test_a_wrong_table_is_told(tmp_path: Path, text, kind, cause):
+    path = tmp_path / "table.yaml"
+    path.write_text(text)
+    with pytest.raises(kind, match=cause) as caught:
+        ClassTable.load(path, LEGEND)
+    assert "null" in caught.value.hint
+
+
+def test_a_map_of_somewhere_else_is_refused(tmp_path: Path):
+    far = Affine(1, 0, 700_000, 0, -1, 40_000)
+    raster = write(tmp_path / "map.tif", codes(), transform=far)
+    with pytest.raises(SceneUnreadable, match="does not lie on its scene") as caught:
+        seen_of(raster)
+    assert "crs" in caught.value.hint
+    frame = gpd.GeoDataFrame({"class": ["water"]}, geometry=[shapely.box(7e5, 0, 7.1e5, 10)], crs=UTM)
+    frame.to_file(tmp_path / "map.gpkg")
+    with pytest.raises(SceneUnreadable, match="does not lie on its scene"):
+        seen_of(tmp_path / "map.gpkg")
+
+
+def test_a_map_without_a_crs_needs_the_same_pixels(tmp_path: Path):
+    bare = Grid(None, Affine.identity(), 300, 400)
+    path = write(tmp_path / "map.tif", codes(), crs=None, transform=Affine.identity())
+    assert np.array_equal(seen_of(path, grid=bare)[0], codes() == 80)
+    with pytest.raises(SceneUnreadable, match="only one has a coordinate system") as caught:
+        seen_of(path)
+    assert "georeference" in caught.value.hint
+
+
+def test_a_map_that_knows_none_of_the_classes_is_refused(tmp_path: Path):
+    raster = write(tmp_path / "map.tif", np.full((300, 400), 77, np.uint8))
+    scene = write(tmp_path / "scene.tif", np.zeros((3, 300, 400), np.uint8))
+    with pytest.raises(LegendError, match=r"no value of `.*map\.tif` means a class of `legend`: it holds 77") as caught:
+        annotate_from_layer(scene, tmp_path / "out.tif", raster, table=TABLE.fresh())
+    assert "--map" in caught.value.hint
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.tif", "scene.tif"]
+    with pytest.raises(LegendError, match="has 3 bands"):
+        seen_of(scene)
+    frame = gpd.GeoDataFrame({"kind": ["x"]}, geometry=[shapely.box(450_010, 39_900, 450_060, 39_980)], crs=UTM)
+    frame.to_file(tmp_path / "map.gpkg")
+    with pytest.raises(LegendError, match="no class column; its columns are \\['kind'\\]") as column:
+        seen_of(tmp_path / "map.gpkg")
+    assert "--column" in column.value.hint
+
+
+def test_nodata_of_the_scene_stays_silent(tmp_path: Path):
+    pixels = np.ones((3, 300, 400), np.uint8)
+    pixels[:, 100:150] = 0
+    scene = write(tmp_path / "scene.tif", pixels, nodata=0)
+    out = tmp_path / "out.tif"
+    facts = annotate_from_layer(scene, out, write(tmp_path / "map.tif", codes()), table=TABLE.fresh())
+    with reading_opinion(out, GRID, LEGEND) as reader:
+        seen = reader.read(GRID.window)
+    assert not seen[:, 100:150].any()
+    assert seen[0][:100].sum() == (codes()[:100] == 80).sum()
+    assert facts.total == 300 * 400
+    record = json.loads(out.with_suffix(".jsonl").read_text())
+    assert (record["provider"], record["source"], len(record["sha256"])) == ("layer", "map map.tif", 64)
+
+
+def test_many_classes_fill_wider_numbers(tmp_path: Path):
+    """A legend of 20 classes takes 32 bits; the writer, its overviews and the reader all hold them."""
+    legend = Legend(tuple(ClassDef(k, f"class {k}", "#123456") for k in range(20)))
+    rows, cols = np.indices((700, 600))
+    pixels = ((rows // 40 + cols // 40) % 20).astype(np.uint8)
+    scene = write(tmp_path / "scene.tif", np.ones((3, 700, 600), np.uint8))
+    out = tmp_path / "out.tif"
+    annotate_from_layer(scene, out, write(tmp_path / "map.tif", pixels), table=ClassTable.load(None, legend))
+    with rasterio.open(out) as d:
+        assert (d.dtypes, d.nodata, d.overviews(1)) == (("uint32",), 0, [2])
+        assert np.array_equal(d.read(1), np.uint32(1) << pixels.astype(np.uint32))
+        assert set(np.unique(d.read(1, out_shape=(350, 300)))) == {1 << k for k in range(20)}
+    with reading_opinion(out, grid_of(700, 600), legend) as reader:
+        assert np.array_equal(reader.read(Window(0, 0, 700, 600)), pixels[None] == np.arange(20)[:, None, None])
+
+
+def test_fakes_have_other_names():
+    """A legend that shares no word with the map is told so, not silently mapped by its numbers."""
+    assert ClassTable.load(None, legend_of(3)).find("forest") is None
