@@ -16,7 +16,7 @@ from affine import Affine
 from fakes import EdgeSegmenter, bundle_of, legend_of
 from sklearn.metrics import jaccard_score
 
-from geosemi.errors import BundleError, ConfigError, OutputError
+from geosemi.errors import BundleError, ConfigError, Interrupted, OutputError
 from geosemi.geo.sources import find_scenes
 from geosemi.models.build import ModelSpec, build_segmenter
 from geosemi.models.bundle import Bundle, Card
@@ -126,6 +126,21 @@ def test_the_same_work_gives_the_same_bytes(case):
         quantize(bundle, scenes, labels, calibrate=others)
     assert "--overwrite" in caught.value.hint
     assert quantize(bundle, scenes, labels, calibrate=others, overwrite=True).path.read_bytes() == first
+
+
+@has_libraries
+@pytest.mark.parametrize("when", [3, 20])  # in the midst of calibrating, and of checking
+def test_a_stop_is_heard_and_leaves_nothing(case, tmp_path, when):
+    bundle, scenes, labels, others = case(EdgeSegmenter(classes=CLASSES))
+    before = sorted(p.name for p in tmp_path.iterdir())
+
+    def stop(done, total):
+        if done == when:
+            raise Interrupted("stopped by you", hint="run the same command again")
+
+    with pytest.raises(Interrupted, match="stopped by you"):
+        quantize(bundle, scenes, labels, calibrate=others, on_progress=stop)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "cache") == before
 
 
 @has_libraries
