@@ -7,7 +7,8 @@
 All run in one process with one thread, taking turns on the same windows of a real scene, `--repeat` times; a figure is
 the ratio of the medians of CPU seconds a window, from raw pixels to logits. `same label` is the share of pixels whose
 best class is that of eager fp32. `ready` is what stands before the first window: exporting (once, then from a cache of
-its own that begins empty), loading, checking. Engines that are not installed are left out by name.
+its own that begins empty), loading, checking. Engines that are not installed are left out by name, and so is int8 for
+models without an int8 twin; what int8 costs in mIoU is measured by the command that makes one, `geosemi quantize`.
 """
 
 import argparse
@@ -30,6 +31,8 @@ ROWS = (
     ("onnx", "fp32", "as it is"),
     ("openvino", "fp32", "as it is"),
     ("openvino", "bf16", "as it is"),
+    ("onnx", "int8", "as it is"),
+    ("openvino", "int8", "as it is"),
 )
 COMPILED = (("compile", "fp32", "as it is"), ("compile", "bf16", "as it is"))
 
