@@ -34,6 +34,7 @@ class Job:
         extras: further rasters.
         polygons: the mask as polygons, or None.
         stac: a STAC item of all of it, or None.
+        tile_grid: the windows of its plan, or None.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Job:
     extras: "Mapping[Extra, Path]"
     polygons: Path | None
     stac: Path | None
+    tile_grid: Path | None = None
 
 
 def jobs_of(
@@ -51,6 +53,7 @@ def jobs_of(
     *,
     polygons: Path | None,
     stac: Path | None,
+    tile_grid: Path | None = None,
 ) -> list[Job]:
     """Return what is to be made. Of several scenes, or where `out` is a folder, every output names a folder.
 
@@ -59,7 +62,7 @@ def jobs_of(
     """
     several = len(scenes) > 1 or out.is_dir()
     if several:
-        for path in (out, *extras.values(), *filter(None, (polygons, stac))):
+        for path in (out, *extras.values(), *filter(None, (polygons, stac, tile_grid))):
             if not path.is_dir():
                 raise ConfigError(
                     f"{len(scenes)} scenes cannot become one file, and `{path}` is no folder",
@@ -75,6 +78,7 @@ def jobs_of(
             {what: named(path, scene, ".tif") for what, path in extras.items()},
             None if polygons is None else named(polygons, scene, ".gpkg"),
             None if stac is None else named(stac, scene, ".json"),
+            None if tile_grid is None else named(tile_grid, scene, "_windows.gpkg"),
         )
         for scene in scenes
     ]  # fmt: skip
@@ -122,7 +126,7 @@ class Mapper:
                 self.console.print(f"error    {error.message}", style="red", markup=False)
                 failed.append(error)
         if failed:
-            raise _all_of(failed, len(jobs))
+            raise all_of(failed, len(jobs), "mapped; the others are done")
         return DAMAGED if damaged else 0
 
     def _map(self, job: Job) -> "PredictionFacts":
@@ -172,17 +176,28 @@ def _written(job: Job, facts: "PredictionFacts", count: int) -> Iterator[str]:
         yield f"{'damage':<13} {facts.files[0]}"
 
 
-def _all_of(failed: Sequence[GeosemiError], count: int) -> InputError:
+def all_of(failed: Sequence[GeosemiError], count: int, what: str) -> InputError:
+    """Return what several scenes failed of, as one error."""
     return InputError(
-        f"{len(failed)} of {count} scenes could not be mapped; the others are done",
+        f"{len(failed)} of {count} scenes could not be {what}",
         hint="; ".join(dict.fromkeys(error.hint for error in failed)),
         faults=["; ".join(error.lines) for error in failed],
     )
 
 
 def command_of(words: Sequence[str]) -> str:
-    """Return the command for the outputs' provenance: file names stay, folders are nobody's business."""
-    return shlex.join(["geosemi", *("=".join(Path(part).name for part in word.split("=")) for word in words)])
+    """Return the command for the outputs' provenance: file names stay, folders are nobody's business.
+
+    What changes no pixel is left out: a run that goes on after a kill, or on more devices, gives the same bytes.
+    """
+    kept: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--device":
+            next(rest, None)
+        elif word not in {"--resume", "--restart", "--overwrite"} and not word.startswith("--device="):
+            kept.append("=".join(Path(part).name for part in word.split("=")))
+    return shlex.join(["geosemi", *kept])
 
 
 def tell(facts: "PredictionFacts", console: "Console") -> None:

@@ -17,6 +17,8 @@ EPILOG = """
 `geosemi predict sample_data/test/autumn_town.tif --out map.tif --polygons map.gpkg --confidence sure.tif`
 
 `geosemi predict sample_data/test/winter_suburb.tif --out fine.tif --model runs/first --stitch centre --tta flips`
+
+`geosemi predict sample_data/test/autumn_town.tif --out mask.tif --plan --tile-grid windows.gpkg`
 """
 OUTPUTS, MODEL, PIXELS, WINDOWS, AGAIN = "Further outputs", "The model", "The scene's pixels", "Windows", "Runs"
 
@@ -130,13 +132,28 @@ def predict(
     batch: Annotated[
         int | None, typer.Option(min=1, help="At a time, on a GPU. Default: what fits.", rich_help_panel=WINDOWS)
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=MODEL)] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="auto, cpu, cuda:1, mps; all GPUs, or several: cuda:0,cuda:1, one process each.", rich_help_panel=MODEL
+        ),
+    ] = "auto",
     precision: Annotated[
         str, typer.Option(help="fp32, bf16, fp16; int8 after `geosemi quantize`.", rich_help_panel=MODEL)
     ] = "fp32",
     engine: Annotated[
         str, typer.Option(help="torch, compile, onnx, openvino, or auto: the fastest here.", rich_help_panel=MODEL)
     ] = "torch",
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Say what it will take (windows, memory, time, bytes), and end.", rich_help_panel=AGAIN
+        ),
+    ] = False,
+    tile_grid: Annotated[
+        Path | None,
+        typer.Option(help="With `--plan`: the windows as polygons, a .gpkg.", rich_help_panel=AGAIN),
+    ] = None,
     resume: Annotated[
         bool | None,
         typer.Option(
@@ -157,6 +174,7 @@ def predict(
     from rich.console import Console
 
     from geosemi.cli.mapping import Mapper, jobs_of
+    from geosemi.cli.plan import show_plans
     from geosemi.geo.sources import find_scenes
     from geosemi.models.bundle import Bundle
     from geosemi.predict.runs import find_bundle
@@ -169,13 +187,16 @@ def predict(
         tta=tta, aoi=aoi, on_bad_block=on_bad_block, expand_palette=expand_palette, assume_crs=assume_crs,
     )  # fmt: skip
     extras = _extras(confidence, uncertainty, uncertainty_as, probabilities, float16=float16)
-    _require_item(stac, taken)
+    _require_pairs(stac=stac, taken=taken, plan=plan, tile_grid=tile_grid)
     path = find_bundle(model)
     bundle = Bundle.load(path)
     names = [str(b) for b in settings.bands or ()] or list(bundle.card.bands)
-    jobs = jobs_of(find_scenes(scenes, bands=names), out, extras, polygons=polygons, stac=stac)
+    jobs = jobs_of(find_scenes(scenes, bands=names), out, extras, polygons=polygons, stac=stac, tile_grid=tile_grid)
     console.print(f"model    {path} ({bundle.card.spec.name}, {len(bundle.card.legend)} classes)", markup=False)
     with stop_on_signals() as stop:
+        if plan:
+            show_plans(jobs, bundle, settings, overwrite=overwrite, console=console, stop=stop)
+            return
         code = Mapper(bundle, settings, overwrite, resume, console, stop, taken).run(jobs)
     if code:
         raise typer.Exit(code)
@@ -198,9 +219,11 @@ def _extras(
     return {what: path for what, path in asked.items() if path is not None}
 
 
-def _require_item(stac: Path | None, taken: str | None) -> None:
+def _require_pairs(*, stac: Path | None, taken: str | None, plan: bool, tile_grid: Path | None) -> None:
     from geosemi.errors import ConfigError
 
+    if tile_grid is not None and not plan:
+        raise ConfigError("`--tile-grid` is part of a plan, and none is asked for", hint="add `--plan`")
     if taken is not None and stac is None:
         raise ConfigError("`--datetime` is for a STAC item, and none is asked for", hint="name it: `--stac item.json`")
 

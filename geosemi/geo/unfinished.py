@@ -9,11 +9,12 @@ the last whole line is cut off.
 import json
 import os
 import shutil
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from geosemi.errors import ConfigError, OutputError
 from geosemi.geo.commit import naming_disk
@@ -64,7 +65,7 @@ def folder_of(out: Path) -> Path:
 
 @contextmanager
 def unfinished(
-    out: Path, key: Mapping[str, Any], *, resume: bool | None = None, keep: bool = False
+    out: Path, key: Mapping[str, Any], *, resume: bool | None = None, keep: bool = False, patience: float = 0
 ) -> Iterator[Unfinished]:
     """Yield the folder of this work, with what an interrupted run of it left.
 
@@ -76,6 +77,7 @@ def unfinished(
         resume: True refuses other work in the folder, False removes whatever is there, None goes on with the same work
             and removes other.
         keep: keep it after the block ended well, too: somebody else makes the output of it.
+        patience: seconds to wait for another process that is at it, and may be about to end.
 
     Raises:
         ConfigError: `resume` is True, and the unfinished work differs.
@@ -83,7 +85,7 @@ def unfinished(
     """
     folder = folder_of(out)
     naming_disk(out, lambda: folder.mkdir(exist_ok=True))
-    with _locked(folder, out):
+    with _locked(folder, out, time.monotonic() + patience):
         try:
             _prepare(folder, out, json.loads(json.dumps(dict(key))), resume)
             with Unfinished(folder, _cut_journal(folder)) as work, _emptied(work, keep=keep):
@@ -115,22 +117,27 @@ def _emptied(work: Unfinished, *, keep: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(folder: Path, out: Path) -> Iterator[None]:
+def _locked(folder: Path, out: Path, until: float) -> Iterator[None]:
     if fcntl is None:  # a lock that is open could not be removed there either
         yield
         return
     path = folder / _LOCK
     with naming_disk(out, lambda: path.open("w")) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = os.fstat(lock.fileno()).st_nlink > 0  # else a run that ended removed it in between
-        except BlockingIOError:
-            free = False
-        except OSError:  # a network disk without locks
-            free = True
+        while not (free := _take(lock)) and time.monotonic() < until:
+            time.sleep(0.1)
         if not free:
             raise OutputError(f"another geosemi is writing `{out}`", hint="wait for it, or choose another name")
         yield
+
+
+def _take(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a network disk without locks
+        return True
+    return os.fstat(lock.fileno()).st_nlink > 0  # else a run that ended removed it in between
 
 
 def _read_key(folder: Path) -> Any:

@@ -2,7 +2,7 @@
 
 What a process needs it makes anew from names: the model from its file, the scene from its place. It tells of its
 progress through a pipe, and looks there whether it should stop. A process whose parent died finds the pipe closed, and
-ends too; until then the lock on its folder keeps another run off.
+ends too; until then the lock on its folder makes another run wait.
 """
 
 import multiprocessing
@@ -68,7 +68,7 @@ class Band:
         """
         key = {"rows": [self.rows.start, self.rows.stop]}  # the folder around it knows the rest
         with (
-            unfinished(self.name, key, keep=keep) as work,
+            unfinished(self.name, key, keep=keep, patience=_GRACE) as work,
             RasterSet(self.layers, self.grid, work, points=points, rows=self.rows) as rasters,
         ):
             yield rasters
