@@ -19,7 +19,7 @@ from geosemi.geo.grid import Grid
 from geosemi.geo.scene import SceneReader, Tile
 from geosemi.geo.window import Window
 
-_STRIP = 2**24  # values (pixels × bands) of the scene that are weighted at a time
+STRIP = 2**24  # values (pixels × bands) of the scene that are weighted at a time
 _ROWS = 256  # of the scene that `NearestRows` gives at a time
 _HIDDEN = 0.5 + 1e-6  # a pixel is valid where no larger share of its area is nodata; the rest is rounding
 
@@ -117,7 +117,7 @@ class ResampledReader:
         wide = cols.span[1] - cols.span[0]
         bands = 1 if self._kept is None else len(self._kept.image)
         ratio = max(1.0, self._native.height / self._wanted.height)
-        rows = max(1, int(_STRIP / (wide * bands * ratio)))
+        rows = max(1, int(STRIP / (wide * bands * ratio)))
         for row in range(window.row, window.stop_row, rows):
             yield row, min(row + rows, window.stop_row)
 

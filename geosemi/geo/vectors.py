@@ -27,7 +27,7 @@ SHAPEFILE_PARTS = (".shx", ".dbf", ".prj", ".cpg", ".qix")
 # GDAL stamps a GeoPackage with the time of writing: the same polygons would never be the same bytes
 DATE = "2000-01-01T00:00:00.000Z"
 # QGIS 3.22 warns at every opening of version 1.4, which GDAL writes unless told otherwise
-_GPKG_VERSION = "1.3"
+GPKG_VERSION = "1.3"
 _STYLES_TABLE = """CREATE TABLE layer_styles (
   id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
   f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
@@ -97,7 +97,7 @@ class PolygonLayer:
         """
         if self._begun and not len(geometry):
             return
-        first: dict[str, Any] = {"dataset_options": {"VERSION": _GPKG_VERSION}} if not self._begun else {}
+        first: dict[str, Any] = {"dataset_options": {"VERSION": GPKG_VERSION}} if not self._begun else {}
         with writing(self.path), silent_without_crs():
             pyogrio.raw.write(
                 self.path, geometry, list(columns.values()), np.array(list(columns), dtype=object), layer=LAYER,

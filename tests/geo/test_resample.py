@@ -147,7 +147,7 @@ def test_pixels_do_not_depend_on_the_windows_they_are_read_with(data, height, wi
     whole = resized(image, (rows, cols), valid)
     reader = ResampledReader(ArrayReader(image, valid), plain(height, width), plain(rows, cols))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resample, "_STRIP", strip)
+        patch.setattr(resample, "STRIP", strip)
         windows = [data.draw(windows_inside(rows, cols)) for _ in range(3)]
         for window in [*windows, *cover(rows, cols, max(1, rows // 3), 0)]:
             tile = reader.read(window)
@@ -180,7 +180,7 @@ def test_memory_stays_flat_at_a_large_ratio():
 
     reader = ResampledReader(Endless(), plain(400_000, 400_000), plain(10_000, 10_000))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resample, "_STRIP", 2**20)
+        patch.setattr(resample, "STRIP", 2**20)
         tile = reader.read(Window(100, 100, 64, 64))
     assert tile.valid.all()
     assert (tile.image == 1).all()
