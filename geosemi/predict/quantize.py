@@ -50,7 +50,7 @@ class QuantizeFacts:
         record: what it says of itself.
         fp32: figures of torch in fp32.
         int8: figures of int8.
-        seconds: CPU seconds a window of torch in fp32, and of int8; medians.
+        seconds: a window of torch in fp32 takes, and one of int8; medians.
         notes: what a person should know, one sentence each.
     """
 
@@ -209,9 +209,9 @@ def _check(bundle: Bundle, network: Quantised, samples: Samples, progress: _Prog
         for tile, truth in samples.check:
             ids = []
             for forward, table, seconds in zip((fp32, int8), tables, spent, strict=True):
-                begin = time.process_time()
+                begin = time.perf_counter()
                 logits = forward([tile])
-                seconds.append(time.process_time() - begin)
+                seconds.append(time.perf_counter() - begin)
                 ids.append(logits[0].argmax(0).numpy())
                 table.add(ids[-1], truth, ignore=NO_TRUTH)
             same += int((ids[0] == ids[1])[tile.valid].sum())
