@@ -1,9 +1,11 @@
 """Does QGIS open a mask and its polygons coloured, named and in the right place?
 
     /usr/bin/python3 benchmarks/qgis_check.py --mask mask.tif --polygons map.gpkg --scene scene.tif --png map.png
+        [--point LON LAT CLASS]
 
 Needs the Python that QGIS was installed for (Debian: `apt install python3-qgis`), and nothing of geosemi. Both layers
 are loaded as a drag into the window does; what QGIS makes of them is compared with the legend that the mask carries.
+`--point` names a place on the ground, in degrees, and the class that both layers must show there.
 Prints the legend as QGIS shows it and draws the map; ends with 1 and a list where anything differs.
 """
 
@@ -20,9 +22,14 @@ from qgis.core import (
     Qgis,
     QgsApplication,
     QgsCategorizedSymbolRenderer,
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsGeometry,
     QgsMapRendererSequentialJob,
     QgsMapSettings,
     QgsPalettedRasterRenderer,
+    QgsProject,
+    QgsRaster,
     QgsRasterLayer,
     QgsRectangle,
     QgsVectorLayer,
@@ -97,10 +104,27 @@ def check_place(mask, polygons, scene):
     if scene is not None and mask.extent() != scene.extent():
         faults.append(f"mask: covers {mask.extent().toString()}, the scene {scene.extent().toString()}")
     outer = QgsRectangle(mask.extent())
-    outer.grow(mask.rasterUnitsPerPixelX() / 100)
+    turned = gdal.Open(mask.source()).GetGeoTransform()[2] != 0  # QGIS puts such a raster onto upright pixels first
+    outer.grow(mask.rasterUnitsPerPixelX() * (1 if turned else 0.01))
     if polygons.featureCount() and not outer.contains(polygons.extent()):
         faults.append(f"polygons: cover {polygons.extent().toString()}, the mask {mask.extent().toString()}")
     return faults
+
+
+def check_point(mask, polygons, lon, lat, wanted):
+    """Ask both layers what lies at a place, as QGIS's identify tool does."""
+    project = QgsProject.instance()
+    degrees = QgsCoordinateReferenceSystem("EPSG:4326")
+    at = {
+        layer: QgsCoordinateTransform(degrees, layer.crs(), project).transform(lon, lat) for layer in (mask, polygons)
+    }
+    found = mask.dataProvider().identify(at[mask], QgsRaster.IdentifyFormatValue).results().get(1)
+    there = QgsGeometry.fromPointXY(at[polygons])
+    classes = [f["class_id"] for f in polygons.getFeatures() if f.geometry().contains(there)]
+    print(f"at {lon:.7f}° {lat:.7f}°: the mask shows {found:.0f}, the polygons {classes}")
+    if (found, classes) != (wanted, [wanted]):
+        return [f"at {lon}° {lat}° the mask shows {found} and the polygons {classes}, not {wanted}"]
+    return []
 
 
 def draw(layers, extent, crs, png):
@@ -127,6 +151,7 @@ def main():
     parser.add_argument("--polygons", type=Path, required=True)
     parser.add_argument("--scene", type=Path)
     parser.add_argument("--png", type=Path, required=True)
+    parser.add_argument("--point", type=float, nargs=3, metavar=("LON", "LAT", "CLASS"))
     args = parser.parse_args()
     legend = legend_of(args.mask)
     application = QgsApplication([], False)
@@ -142,6 +167,7 @@ def main():
         faults = (
             check_mask(mask, args.mask, legend) + check_polygons(polygons, legend) + check_place(mask, polygons, scene)
         )
+        faults += check_point(mask, polygons, *args.point) if args.point else []
         mask.setOpacity(0.35 if scene else 1.0)
         layers = [layer for layer in (polygons, mask, scene) if layer]
         faults += draw(layers, mask.extent(), mask.crs(), str(args.png))

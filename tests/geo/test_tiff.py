@@ -15,6 +15,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.windows import Window
 from rasters import NORTH_UP, UTM, grid_of, write_raster
+from rio_cogeo import cog_validate
 
 from geosemi.geo import tiff
 from geosemi.geo.blocks import BLOCK, predictor_of
@@ -245,13 +246,12 @@ class TestValidator:
 
 @pytest.mark.parametrize("big", [False, True])
 def test_rio_cogeo_agrees(tmp_path, monkeypatch, big):
-    cogeo = pytest.importorskip("rio_cogeo", reason="rio-cogeo is not installed")
     if big:
         monkeypatch.setattr(tiff, "_CLASSIC_LIMIT", 0)
     for name, layer in LAYERS.items():
         path = tmp_path / f"{name}.tif"
         write_raster(path, pixels_of(layer, 1100, 600), layer)
-        assert cogeo.cog_validate(path, strict=True) == (True, [], [])
+        assert cog_validate(path, strict=True) == (True, [], [])
 
 
 def test_a_block_stands_between_its_size_and_its_last_bytes():
