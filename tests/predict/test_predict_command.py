@@ -133,7 +133,9 @@ def test_damage_that_was_left_out_has_an_exit_code_of_its_own(make_scene, place)
     assert "mask.tif.damage.json" in done.stdout
 
 
-@pytest.mark.parametrize("more", [["--resume"], ["--device", "cpu,cpu", "--overwrite"], ["--device=cuda:1", "--restart"]])
+@pytest.mark.parametrize(
+    "more", [["--resume"], ["--device", "cpu,cpu", "--overwrite"], ["--device=cuda:1", "--restart"]]
+)
 def test_provenance_names_the_command_without_what_changes_no_pixel(more):
     words = ["predict", "/data/scene.tif", *more, "--out=/home/a/mask.tif", "--stitch", "centre"]
     assert command_of(words) == "geosemi predict scene.tif --out=mask.tif --stitch centre"
