@@ -65,12 +65,14 @@ class Answer:
         form: `json`, `lines`, or `none` where no claim was found.
         truncated: whether the text ends in the middle of something, or was longer than what is read.
         unusable: objects or boxes that are neither a label with four numbers nor a part of one.
+        nothing: whether it says in so many brackets that there is nothing.
     """
 
     claims: tuple[Claim, ...]
     form: Literal["json", "lines", "none"]
     truncated: bool
     unusable: int
+    nothing: bool = False
 
 
 def parse_answer(text: str) -> Answer:
@@ -87,7 +89,7 @@ def parse_answer(text: str) -> Answer:
         claims = list(_first(_from_lines(cut)))
         form = "lines" if claims else "none"
     truncated = lost or len(text) > MAX_TEXT or reader.open_ended or len(claims) >= MAX_CLAIMS
-    return Answer(tuple(claims), form, truncated, reader.unusable)
+    return Answer(tuple(claims), form, truncated, reader.unusable, reader.found_empty and not claims)
 
 
 def _first(claims: Iterator[Claim]) -> Iterator[Claim]:

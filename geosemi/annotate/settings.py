@@ -12,13 +12,13 @@ class TileSettings(Settings):
 
     Attributes:
         tile: side of a tile in pixels of the scene.
-        overlap: pixels that neighbouring tiles share.
+        overlap: pixels that neighbouring tiles share; by what both say there, cut objects are put together.
         picture: longer side of the picture that a tile is shown as, in pixels; the model may resize it again.
         bands: bands shown as red, green and blue, by number or name; None takes those named so, else the first ones.
     """
 
     tile: int = Field(512, ge=64, le=8192)
-    overlap: int = Field(64, ge=0)
+    overlap: int = Field(64, ge=16)
     picture: int = Field(896, ge=224, le=4096)
     bands: tuple[int | str, ...] | None = Field(None, min_length=1, max_length=3)
 
