@@ -60,13 +60,17 @@ def jobs_of(
     Raises:
         ConfigError: several scenes are to become one file.
     """
+    from geosemi.geo.target import shown, url_of
+
     several = len(scenes) > 1 or out.is_dir()
     if several:
         for path in (out, *extras.values(), *filter(None, (polygons, stac, tile_grid))):
-            if not path.is_dir():
+            if not (path.is_dir() or (url_of(path) and not path.suffix)):
                 raise ConfigError(
-                    f"{len(scenes)} scenes cannot become one file, and `{path}` is no folder",
-                    hint=f"make a folder and name it: mkdir -p {shlex.quote(str(path.with_suffix('')))}",
+                    f"{len(scenes)} scenes cannot become one file, and `{shown(path)}` is no folder",
+                    hint=f"name a folder without a suffix: {shown(path.with_suffix(''))}"
+                    if url_of(path)
+                    else f"make a folder and name it: mkdir -p {shlex.quote(str(path.with_suffix('')))}",
                 )
 
     def named(path: Path, scene: "SceneSource", suffix: str) -> Path:
@@ -114,11 +118,15 @@ class Mapper:
         """
         if len(jobs) == 1:
             return DAMAGED if self._map(jobs[0]).damaged else 0
+        from geosemi.geo.target import is_there, shown
+
         failed, damaged = [], False
         for number, job in enumerate(jobs, start=1):
             self.console.print(f"scene    {number} of {len(jobs)}: {job.name}", markup=False)
-            if job.mask.exists() and not self.overwrite:
-                self.console.print(f"kept     {job.mask}, which exists; `--overwrite` maps it anew", markup=False)
+            if not self.overwrite and is_there(job.mask):
+                self.console.print(
+                    f"kept     {shown(job.mask)}, which exists; `--overwrite` maps it anew", markup=False
+                )
                 continue
             try:
                 damaged |= bool(self._map(job).damaged)
@@ -131,6 +139,7 @@ class Mapper:
 
     def _map(self, job: Job) -> "PredictionFacts":
         from geosemi.cli.bar import bar
+        from geosemi.geo.target import discard
         from geosemi.predict.predict import predict_scene
 
         if job.polygons is not None:
@@ -148,6 +157,7 @@ class Mapper:
         tell(facts, self.console)
         for line in _written(job, facts, count):
             print(line)
+        discard([*facts.files, *filter(None, [job.polygons])])
         return facts
 
     def _trace(self, job: Job) -> int:
@@ -165,15 +175,17 @@ class Mapper:
 
 
 def _written(job: Job, facts: "PredictionFacts", count: int) -> Iterator[str]:
-    yield f"{'mask':<13} {job.mask}"
+    from geosemi.geo.target import shown
+
+    yield f"{'mask':<13} {shown(job.mask)}"
     for what, path in job.extras.items():
-        yield f"{what.partition('_')[0]:<13} {path}"
+        yield f"{what.partition('_')[0]:<13} {shown(path)}"
     if job.polygons is not None:
-        yield f"{'polygons':<13} {job.polygons} ({count:,})"
+        yield f"{'polygons':<13} {shown(job.polygons)} ({count:,})"
     if job.stac is not None:
-        yield f"{'stac item':<13} {job.stac}"
+        yield f"{'stac item':<13} {shown(job.stac)}"
     if facts.damaged:
-        yield f"{'damage':<13} {facts.files[0]}"
+        yield f"{'damage':<13} {shown(facts.files[0])}"
 
 
 def all_of(failed: Sequence[GeosemiError], count: int, what: str) -> InputError:

@@ -32,6 +32,7 @@ def show_plans(
     """
     from geosemi.cli.bar import bar
     from geosemi.cli.mapping import all_of
+    from geosemi.geo.target import discard
     from geosemi.predict.plan import plan_scene
 
     plans, failed = [], []
@@ -48,6 +49,7 @@ def show_plans(
             failed.append(error)
             continue
         plans.append(plan)
+        discard(filter(None, [job.tile_grid]))
         for warning in plan.warnings:
             console.print(f"warning  {warning}", style="yellow", markup=False)
         print("\n".join(_lines(plan, job)), end="\n\n" if len(jobs) > 1 else "\n")
@@ -58,6 +60,8 @@ def show_plans(
 
 
 def _lines(plan: "Plan", job: "Job") -> Iterator[str]:
+    from geosemi.geo.target import shown
+
     down, across, tried = plan.down, plan.across, plan.trial
     yield _line("scene", f"{plan.scene}, {plan.grid.height:,} × {plan.grid.width:,} pixels")
     if plan.seen.shape != plan.grid.shape:
@@ -74,13 +78,13 @@ def _lines(plan: "Plan", job: "Job") -> Iterator[str]:
     if plan.device_memory:
         yield _line("on each device", _bytes(plan.device_memory))
     yield _line("time", f"{_time(plan.seconds)} ({1000 * tried.each:,.0f} ms a window, tried on {tried.windows})")
-    folder = job.mask.parent
-    free = f"; {_bytes(shutil.disk_usage(folder).free)} are free" if folder.is_dir() else ""
+    folder = next(folder for folder in job.mask.absolute().parents if folder.is_dir())
+    free = f"; {_bytes(shutil.disk_usage(folder).free)} are free"
     yield _line("output", f"{_bytes(plan.size)}, at most {_bytes(plan.limit)}{free}")
     if job.polygons is not None:
         yield _line("polygons", "are traced after that, and not part of this plan")
     if job.tile_grid is not None:
-        yield _line("tile grid", str(job.tile_grid))
+        yield _line("tile grid", shown(job.tile_grid))
 
 
 def _together(plans: "Sequence[Plan]") -> Iterator[str]:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from geosemi.cli.outputs import output
+
 if TYPE_CHECKING:
     from geosemi.predict.answers import Extra
     from geosemi.predict.settings import PredictSettings
@@ -32,9 +34,9 @@ def predict(
     ],
     out: Annotated[
         Path,
-        typer.Option(
+        output(
             help="The mask, a .tif on the scene's own pixels; opens coloured and named in QGIS. Of several scenes: a "
-            "folder, as with all outputs."
+            "folder, as with all outputs. In a bucket: s3://, gs:// or az://."
         ),
     ],
     model: Annotated[
@@ -42,15 +44,13 @@ def predict(
     ] = None,
     polygons: Annotated[
         Path | None,
-        typer.Option(
-            help="Polygons: .gpkg (opens styled in QGIS), .fgb, .geojson, .parquet, .shp.", rich_help_panel=OUTPUTS
-        ),
+        output(help="Polygons: .gpkg (opens styled in QGIS), .fgb, .geojson, .parquet, .shp.", rich_help_panel=OUTPUTS),
     ] = None,
     confidence: Annotated[
-        Path | None, typer.Option(help="The probability of each pixel's class, a .tif.", rich_help_panel=OUTPUTS)
+        Path | None, output(help="The probability of each pixel's class, a .tif.", rich_help_panel=OUTPUTS)
     ] = None,
     uncertainty: Annotated[
-        Path | None, typer.Option(help="How undecided the model is, 0 to 1, a .tif.", rich_help_panel=OUTPUTS)
+        Path | None, output(help="How undecided the model is, 0 to 1, a .tif.", rich_help_panel=OUTPUTS)
     ] = None,
     uncertainty_as: Annotated[
         str,
@@ -60,16 +60,14 @@ def predict(
         ),
     ] = "entropy",
     probabilities: Annotated[
-        Path | None, typer.Option(help="The probability of every class, a .tif of many bands.", rich_help_panel=OUTPUTS)
+        Path | None, output(help="The probability of every class, a .tif of many bands.", rich_help_panel=OUTPUTS)
     ] = None,
     float16: Annotated[
         bool, typer.Option("--float16", help="Probabilities as float16, not in 254 steps.", rich_help_panel=OUTPUTS)
     ] = False,
     stac: Annotated[
         Path | None,
-        typer.Option(
-            help="A STAC item of all of it, with the classes and the model, a .json.", rich_help_panel=OUTPUTS
-        ),
+        output(help="A STAC item of all of it, with the classes and the model, a .json.", rich_help_panel=OUTPUTS),
     ] = None,
     taken: Annotated[
         str | None,
@@ -152,7 +150,7 @@ def predict(
     ] = False,
     tile_grid: Annotated[
         Path | None,
-        typer.Option(help="With `--plan`: the windows as polygons, a .gpkg.", rich_help_panel=AGAIN),
+        output(help="With `--plan`: the windows as polygons, a .gpkg.", rich_help_panel=AGAIN),
     ] = None,
     resume: Annotated[
         bool | None,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from geosemi.cli.outputs import output
+
 if TYPE_CHECKING:
     from geosemi.geo.polygons import PolygonSettings
 
@@ -22,9 +24,7 @@ EPILOG = """
 
 def vectorize(
     mask: Annotated[Path, typer.Argument(help="The mask: one band of class ids, e.g. from `geosemi predict`.")],
-    out: Annotated[
-        Path, typer.Option(help="The polygons: .gpkg (opens styled in QGIS), .fgb, .geojson, .parquet or .shp.")
-    ],
+    out: Annotated[Path, output(help="The polygons: .gpkg (opens styled in QGIS), .fgb, .geojson, .parquet or .shp.")],
     legend: Annotated[
         Path | None, typer.Option(help="The classes, as YAML. Default: those that the mask carries in its own tags.")
     ] = None,
@@ -67,6 +67,7 @@ def vectorize(
     from geosemi.cli.bar import bar
     from geosemi.geo.polygons import polygonize
     from geosemi.geo.style import require_legend
+    from geosemi.geo.target import discard, shown
     from geosemi.geo.vectors import limits_of
     from geosemi.stop import stop_on_signals
 
@@ -83,8 +84,9 @@ def vectorize(
             mask, out, classes, settings, confidence=confidence, overwrite=overwrite,
             on_progress=on_progress,
         )  # fmt: skip
+    discard([out])
     kind = ("multi" if dissolve else "") + ("polygon" if count == 1 else "polygons")
-    print(f"{out}: {count:,} {kind} of {len(classes)} classes")
+    print(f"{shown(out)}: {count:,} {kind} of {len(classes)} classes")
 
 
 def _settings(simplify: str, **given: Any) -> "PolygonSettings":

@@ -10,6 +10,7 @@ polygons = geosemi.vectorize(mask, min_area_m2=20)  # a geopandas.GeoDataFrame
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -29,6 +30,7 @@ from geosemi.geo.remote import Remote
 from geosemi.geo.scene import Place
 from geosemi.geo.sources import find_scenes
 from geosemi.geo.style import legend_of
+from geosemi.geo.target import discard, placed, url_of
 from geosemi.geo.vectors import LAYER
 from geosemi.legend import Legend
 from geosemi.models.bundle import Bundle
@@ -97,7 +99,8 @@ def predict(  # noqa: PLR0913 - the one verb of this file; all but two are optio
         scene: a path; a URL, as text; an open rasterio dataset, which is read again from its file; or a DataArray
             (band, y, x) or (y, x), which is read window by window, never as a whole.
         model: a bundle, a run folder, or what `load_model` gave; None takes the newest run.
-        out: the mask, a `.tif`, with its side files; None keeps everything in memory.
+        out: the mask, a `.tif`, with its side files; None keeps everything in memory. A text may be a URL of a
+            bucket: `s3://…`, `gs://…`, `az://…`.
         extras: what else is wanted of `confidence`, `entropy`, `margin`, `probabilities`, `probabilities_float16`:
             names, or name → file. With `out` alone the files are named `mask_confidence.tif` after it.
         stac: a STAC item of what `out` and `extras` name, a `.json`.
@@ -120,12 +123,15 @@ def predict(  # noqa: PLR0913 - the one verb of this file; all but two are optio
     bundle = model if isinstance(model, Bundle) else load_model(model)
     place = _place(scene, [str(b) for b in chosen.bands or ()] or list(bundle.card.bands))
     if out is not None:
-        target = Path(out)
+        target = placed(out)
         files = extras if isinstance(extras, Mapping) else {e: target.with_stem(f"{target.stem}_{e}") for e in extras}
-        return predict_scene(
-            bundle, place, target, chosen, extras={e: Path(p) for e, p in files.items()}, overwrite=overwrite,
-            resume=resume, on_progress=on_progress, stac=None if stac is None else Path(stac), taken=taken,
+        facts = predict_scene(
+            bundle, place, target, chosen, extras={e: placed(p) for e, p in files.items()}, overwrite=overwrite,
+            resume=resume, on_progress=on_progress, stac=None if stac is None else placed(stac), taken=taken,
         )  # fmt: skip
+        discard(facts.files)
+        urls = {f: url for f in facts.files if (url := url_of(f))}
+        return replace(facts, files=tuple(f for f in facts.files if f not in urls), urls=tuple(urls.values()))
     if stac is not None:
         raise ConfigError("`stac` is an item of files, and `out` names none", hint="give `out` too")
     if isinstance(extras, Mapping):
@@ -196,10 +202,11 @@ def vectorize(
             write_mask(mask, source, classes)
         else:
             source = Path(mask)
-        target = Path(folder) / "polygons.gpkg" if out is None else Path(out)
+        target = Path(folder) / "polygons.gpkg" if out is None else placed(out)
         count = polygonize(
             source, target, classes, chosen, confidence=sure, overwrite=overwrite, on_progress=on_progress
         )  # fmt: skip
+        discard([target])
         return count if out is not None else pyogrio.read_dataframe(target, layer=LAYER)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from geosemi.errors import OutputError
+from geosemi.geo.target import is_there, require_store, settle, shown, upload, url_of
 
 T = TypeVar("T")
 
@@ -26,8 +27,13 @@ def require_writable(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()
     """Check, before any work, that an output can be written.
 
     Raises:
-        OutputError: the folder is missing or not writable, the file exists, or it is one of the inputs.
+        OutputError: the folder or bucket is missing or not writable, the file exists, or it is one of the inputs.
     """
+    if url_of(path) is not None:
+        require_store(path)
+        if not overwrite and is_there(path):
+            raise _taken(path)
+        return
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(
@@ -42,7 +48,11 @@ def require_writable(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()
     if any(i.exists() and path.samefile(i) for i in inputs):
         raise OutputError(f"the output `{path}` is an input", hint="choose another name")
     if not overwrite:
-        raise OutputError(f"`{path}` exists", hint="pass `--overwrite`, or choose another name")
+        raise _taken(path)
+
+
+def _taken(path: Path) -> OutputError:
+    return OutputError(f"`{shown(path)}` exists", hint="pass `--overwrite`, or choose another name")
 
 
 @contextmanager
@@ -77,18 +87,23 @@ def _runs(process: int) -> bool:
 def publish(moves: Mapping[Path, Path]) -> None:
     """Flush files to disk and give them their final names, in the order given: side files first, the main file last.
 
+    What is to lie in a bucket is uploaded, and stays on its stand-in until `geosemi.geo.target.discard`.
+
     Args:
         moves: finished file in a `private_folder` → final path.
 
     Raises:
-        OutputError: the disk is full or fails.
+        OutputError: the disk is full or fails, or an upload does.
     """
     for source, target in moves.items():
         naming_disk(target, partial(_flush, source))
     for source, target in moves.items():
+        if url_of(target) is not None:
+            upload(source, target)
         naming_disk(target, partial(os.replace, source, target))
     for folder in {target.parent for target in moves.values()}:
         naming_disk(folder, partial(_flush_folder, folder))
+    settle(moves.values())
 
 
 def write_files(contents: Mapping[Path, bytes | memoryview]) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 from geosemi.errors import OutputError
 from geosemi.geo.commit import require_writable
 from geosemi.geo.style import LEGEND_TAG, aux_xml, colour_table, qml_raster
+from geosemi.geo.target import shown
 from geosemi.legend import Legend
 
 AMOUNT_STEPS = 254  # an amount of 1 is stored as 254; 255 is nodata
@@ -79,6 +80,6 @@ def require_free(path: Path, layer: Layer, *, overwrite: bool, inputs: Sequence[
         OutputError: the name is no `.tif`, the folder is missing, or a file exists or is an input.
     """
     if path.suffix.lower() not in {".tif", ".tiff"}:
-        raise OutputError(f"`{path}` is no name for a GeoTIFF", hint="end it in .tif")
+        raise OutputError(f"`{shown(path)}` is no name for a GeoTIFF", hint="end it in .tif")
     for file in reversed(files_of(path, layer)):
         require_writable(file, overwrite=overwrite, inputs=inputs)

@@ -22,6 +22,7 @@ from geosemi.geo.grid import Grid
 from geosemi.geo.layers import Layer
 from geosemi.geo.raster import open_raster
 from geosemi.geo.remote import Remote
+from geosemi.geo.target import url_of
 from geosemi.legend import Legend
 
 _SCHEMA = "https://stac-extensions.github.io/{}/schema.json"
@@ -259,5 +260,12 @@ def _model(item: Path, model: ModelFacts, path: Path) -> dict[str, Any]:
 def _href(item: Path, target: Path | Remote) -> str:
     if isinstance(target, Remote):
         return str(target)
+    url = url_of(target)
+    if url is not None and _bucket(url) != _bucket(url_of(item) or ""):
+        return url
     relative = Path(os.path.relpath(target.resolve(), item.parent.resolve())).as_posix()
     return quote(relative if relative.startswith("../") else f"./{relative}")
+
+
+def _bucket(url: str) -> list[str]:
+    return url.split("/")[:3]

@@ -19,6 +19,7 @@ from geosemi.errors import OutputError
 from geosemi.geo.commit import require_writable
 from geosemi.geo.grid import Grid
 from geosemi.geo.style import qml_vector, sld_vector
+from geosemi.geo.target import shown
 from geosemi.legend import Legend
 
 LAYER = "segments"
@@ -48,7 +49,7 @@ def require_format(out: Path, grid: Grid, *, overwrite: bool = False) -> None:
     kind = out.suffix.lower()
     if kind not in FORMATS:
         raise OutputError(
-            f"`{out}` has no known extension for polygons",
+            f"`{shown(out)}` has no known extension for polygons",
             hint=f"use one of {', '.join(FORMATS)} (.gpkg is styled)",
         )
     if kind == ".geojson" and (grid.crs is None or CRS.from_user_input(grid.crs).geodetic_crs is None):

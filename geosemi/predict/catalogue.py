@@ -11,6 +11,7 @@ from geosemi.geo.commit import require_writable
 from geosemi.geo.layers import Layer
 from geosemi.geo.remote import Remote
 from geosemi.geo.stac import ModelFacts, moment, said_moment, stac_item
+from geosemi.geo.target import shown, url_of
 from geosemi.predict.task import Task
 
 
@@ -44,7 +45,7 @@ class Catalogue:
         """
         scene = task.checked.scene
         if path.suffix.lower() != ".json":
-            raise OutputError(f"`{path}` is no name for a STAC item", hint="end it in .json")
+            raise OutputError(f"`{shown(path)}` is no name for a STAC item", hint="end it in .json")
         require_writable(path, overwrite=overwrite, inputs=scene.files)
         place = scene.place
         source = place if isinstance(place, (Path, Remote)) else (scene.files[0] if scene.files else None)
@@ -54,6 +55,8 @@ class Catalogue:
                 f"`{place}` does not say when it was taken, and a STAC item must",
                 hint="say it with `--datetime 2024-06-01`, or a span: `--datetime 2024-06-01/2024-06-30`",
             )
+        if isinstance(source, Path) and url_of(path) is not None:
+            source = None  # nobody finds a file of this machine from a bucket
         return cls(path, moment(said), source)
 
     def text(self, task: Task, layers: Mapping[Path, Layer]) -> str:
@@ -66,7 +69,8 @@ class Catalogue:
         bundle, card = task.bundle, task.bundle.card
         model = ModelFacts(
             card.spec.name, card.legend, card.bands, card.mean, card.std, card.tile,
-            sum(p.numel() for p in bundle.model.parameters()), bundle.path, bundle.digest or "",
+            sum(p.numel() for p in bundle.model.parameters()), None if url_of(self.path) else bundle.path,
+            bundle.digest or "",
         )  # fmt: skip
         found = stac_item(
             self.path, layers, task.checked.scene.grid, taken=self.taken, source=self.source, model=model,

@@ -19,6 +19,7 @@ from geosemi.geo.grid import Grid
 from geosemi.geo.layers import Layer, files_of, require_free
 from geosemi.geo.remote import Remote
 from geosemi.geo.scene import Place, Scene
+from geosemi.geo.target import url_of
 from geosemi.geo.unfinished import unfinished
 from geosemi.geo.writer import ControlPoints, RasterSet
 from geosemi.legend import Legend
@@ -47,6 +48,7 @@ class PredictionFacts:
         warnings: what a person should know, one sentence each.
         resumed: rows that an interrupted run had finished, 0 where there was none.
         damaged: blocks of the scene that could not be decoded and are nodata.
+        urls: what `geosemi.predict` uploaded; it is not among the files then.
     """
 
     files: tuple[Path, ...]
@@ -58,6 +60,7 @@ class PredictionFacts:
     warnings: tuple[str, ...]
     resumed: int
     damaged: int
+    urls: tuple[str, ...] = ()
 
 
 def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three are options
@@ -145,6 +148,8 @@ def _require_free(layers: Mapping[Path, Layer], scene: Scene, *, overwrite: bool
         if files & names:
             raise OutputError(f"`{path}` would be two outputs", hint="give each a name of its own")
         names |= files
+        if isinstance(scene.place, Remote) and url_of(path) == str(scene.place):
+            raise OutputError(f"the output `{scene.place}` is an input", hint="choose another name")
         require_free(path, layer, overwrite=overwrite, inputs=scene.files)
 
 
