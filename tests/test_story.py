@@ -34,7 +34,7 @@ WRITTEN = {
     "prepare": {"--out"},
     "annotate": {"--out"},
     "train": {"--out"},
-    "predict": {"--out", "--polygons", "--confidence", "--uncertainty", "--probabilities"},
+    "predict": {"--out", "--polygons", "--confidence", "--uncertainty", "--probabilities", "--stac"},
     "quantize": set(),
     "vectorize": {"--out"},
     "evaluate": {"--json", "--png"},
@@ -50,8 +50,9 @@ def examples() -> list[list[str]]:
 def files_of(words: list[str]) -> tuple[list[str], list[str]]:
     """Return what a command line reads and what it writes."""
     read, written = [], []
+    outputs = {"--tile-grid"} if "--plan" in words else WRITTEN[words[1]]
     for before, word in pairwise(words[1:]):
-        if before in WRITTEN[words[1]]:
+        if before in outputs:
             written.append(word)
         elif "/" in word or re.search(r"\.(tif|gpkg|yaml)$", word):
             read.append(word)
