@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geosemi.geo.blocks import BLOCK
+from geosemi.geo.commit import require_writable
 from geosemi.geo.grid import Grid
 from geosemi.geo.pyramid import level_shapes
 from geosemi.geo.scene import Place
@@ -90,18 +91,22 @@ def plan_scene(
         OutputError: the tile grid exists or cannot be written.
         GeosemiError: as `predict_scene`.
     """
+    if tile_grid is not None:
+        require_writable(tile_grid, overwrite=overwrite)
     task = Task.of(bundle, scene, settings, extras)
     seen = task.checked.grid
     down, across = task.cut.axes(*seen.shape)
     skipped = _skipped(task, down, across)
+    plan = _plan(task, skipped, try_out(task, ~skipped, on_progress))
     if tile_grid is not None:
-        from geosemi.geo.tilegrid import write_tile_grid  # noqa: PLC0415 - geopandas would count as memory of the run
+        # after the trial: geopandas would count as memory of the run
+        from geosemi.geo.tilegrid import write_tile_grid  # noqa: PLC0415
 
         write_tile_grid(
             tile_grid, seen, down.starts, across.starts, shape=(down.tile, across.tile), skipped=skipped,
             overwrite=overwrite,
         )  # fmt: skip
-    return _plan(task, skipped, try_out(task, ~skipped, on_progress))
+    return plan
 
 
 def _plan(task: Task, skipped: npt.NDArray[np.bool_], trial: Trial) -> Plan:
