@@ -26,6 +26,7 @@ from geosemi.errors import InputError, SceneUnreadable
 from geosemi.geo.gate import Blocks, driver_of, is_planar, look_at_blocks, require_sane
 from geosemi.geo.grid import Grid
 from geosemi.geo.remote import Remote
+from geosemi.geo.roomy import roomy
 from geosemi.geo.window import Window
 
 _SAFE: dict[str, Any] = {
@@ -155,7 +156,9 @@ class RasterFile:
             raise ValueError(f"{window} leaves the raster of {self.grid.height} × {self.grid.width} pixels")
         indexes = bands if isinstance(bands, int) else list(bands)
         where = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-        return self._checked(window, lambda: self.dataset.read(indexes, window=where))
+        shape = window.shape if isinstance(bands, int) else (len(bands), *window.shape)
+        kind = self.dataset.dtypes[(bands if isinstance(bands, int) else bands[0]) - 1]
+        return self._checked(window, lambda: self.dataset.read(indexes, window=where, out=roomy(shape, kind)))
 
     def read_internal_mask(self, window: Window) -> npt.NDArray[np.bool_]:
         """Read the file's own mask band, (h, w), True where valid."""

@@ -17,6 +17,7 @@ from geosemi.geo.grid import Grid
 from geosemi.geo.mosaic import Mosaic, MosaicFile
 from geosemi.geo.raster import RasterFile, open_raster
 from geosemi.geo.remote import Remote
+from geosemi.geo.roomy import roomy
 from geosemi.geo.vrt import load_vrt
 from geosemi.geo.window import Window
 
@@ -227,7 +228,8 @@ class RasterReader:
 
     def _declared(self, window: Window, image: npt.NDArray[Any], numbers: Sequence[int]) -> npt.NDArray[np.bool_]:
         """Tell where pixels are data by what the file says of them, (h, w)."""
-        valid = np.ones(window.shape, dtype=bool)
+        valid = roomy(window.shape, bool)
+        valid[:] = True
         values = [self._file.nodatas[i - 1] for i in numbers]
         if self.scene.nodata is not None and all(v is not None and np.isfinite(v) for v in values):
             valid = np.zeros(window.shape, dtype=bool)

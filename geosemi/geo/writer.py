@@ -11,48 +11,26 @@ import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
-from rasterio.crs import CRS
 
 from geosemi.errors import OutputError, SceneUnreadable
 from geosemi.geo.blocks import BLOCK, BlockFile, predictor_of
 from geosemi.geo.commit import naming_disk, publish
+from geosemi.geo.gcps import ControlPoints
 from geosemi.geo.grid import Grid
 from geosemi.geo.layers import Layer, files_of
 from geosemi.geo.pyramid import BlockRows, average, level_shapes, mode
 from geosemi.geo.raster import RasterFile, open_raster
-from geosemi.geo.remote import Remote
 from geosemi.geo.tiff import Level, header, tags_by_gdal
 from geosemi.geo.unfinished import Unfinished
 from geosemi.geo.window import Window
 
 Pixels = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ControlPoints:
-    """Ground control points of a raster that has no geotransform.
-
-    Attributes:
-        points: rasterio's GroundControlPoint objects.
-        crs: of their coordinates.
-    """
-
-    points: tuple[Any, ...]
-    crs: CRS | None
-
-    @classmethod
-    def of(cls, place: Path | Remote) -> "ControlPoints | None":
-        """Read a file's control points; None where it has none."""
-        with open_raster(place) as file:
-            points, crs = file.dataset.gcps
-        return cls(tuple(points), crs) if points else None
 
 
 class _Raster:

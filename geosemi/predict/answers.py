@@ -12,6 +12,7 @@ from torch import Tensor
 
 from geosemi.errors import ResourceError
 from geosemi.geo.layers import AMOUNT_STEPS, Layer, amount_layer, mask_layer
+from geosemi.geo.roomy import roomy
 from geosemi.legend import Legend
 
 Extra = Literal["confidence", "entropy", "margin", "probabilities", "probabilities_float16"]
@@ -67,10 +68,10 @@ class Answers:
     def empty(self, height: int, width: int) -> tuple[npt.NDArray[Any], ...]:
         """Return room for all layers of that many pixels, the mask last; several bands come first."""
         extras = (
-            np.empty((len(self.legend), height, width) if extra.startswith("prob") else (height, width), _dtype(extra))
+            roomy((len(self.legend), height, width) if extra.startswith("prob") else (height, width), _dtype(extra))
             for extra in self.extras
         )
-        return (*extras, np.empty((height, width), np.uint8))
+        return (*extras, roomy((height, width), np.uint8))
 
     def fill(
         self,

@@ -75,9 +75,9 @@ def map_rows(
     starts = down.starts[rest.start : rest.stop]
     tiles = tiles_of(view, starts, across.starts, height=down.tile, width=across.tile)
     for group in _grouped(ahead(tiles, depth=2 * forward.batch), forward):
-        for tile, logits in group:
-            yield from rolling.add(tile, logits)
         done += len(group)
+        while group:  # nothing may hold the last answers while the next are computed: they would take other room
+            yield from rolling.add(*group.pop(0))
         if on_progress is not None:
             on_progress(done, total)
 

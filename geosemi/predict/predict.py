@@ -15,13 +15,14 @@ from geosemi import __version__
 from geosemi.errors import OutputError
 from geosemi.geo.arrays import Array
 from geosemi.geo.forgiving import report_json, report_text
+from geosemi.geo.gcps import ControlPoints
 from geosemi.geo.grid import Grid
 from geosemi.geo.layers import Layer, files_of, require_free
 from geosemi.geo.remote import Remote
 from geosemi.geo.scene import Place, Scene
 from geosemi.geo.target import url_of
 from geosemi.geo.unfinished import unfinished
-from geosemi.geo.writer import ControlPoints, RasterSet
+from geosemi.geo.writer import RasterSet
 from geosemi.legend import Legend
 from geosemi.models.bundle import Bundle
 from geosemi.predict.answers import Extra

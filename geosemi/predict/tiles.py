@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geosemi.geo.grid import Grid
+from geosemi.geo.roomy import roomy
 from geosemi.geo.scene import SceneReader, Tile
 from geosemi.geo.window import Window
 
@@ -74,8 +75,11 @@ def _cut(tile: Tile, rows: slice, cols: slice) -> Tile:
 
 def _joined(above: Tile, below: Tile) -> Tile:
     window = Window(above.window.row, 0, above.window.height + below.window.height, above.window.width)
-    image = np.concatenate([above.image, below.image], axis=1)
-    return Tile(image, np.concatenate([above.valid, below.valid]), window)
+    image = roomy((above.image.shape[0], *window.shape), above.image.dtype)
+    np.concatenate([above.image, below.image], axis=1, out=image)
+    valid = roomy(window.shape, bool)
+    np.concatenate([above.valid, below.valid], out=valid)
+    return Tile(image, valid, window)
 
 
 def blackened(tile: Tile, black: Sequence[float]) -> Tile:

@@ -18,11 +18,12 @@ import torch
 
 from geosemi.errors import ConfigError, GeosemiError, Interrupted, ResourceError
 from geosemi.geo.arrays import Array
+from geosemi.geo.gcps import ControlPoints
 from geosemi.geo.grid import Grid
 from geosemi.geo.layers import Layer
 from geosemi.geo.scene import Place
 from geosemi.geo.unfinished import Unfinished, folder_of, unfinished
-from geosemi.geo.writer import ControlPoints, RasterSet
+from geosemi.geo.writer import RasterSet
 from geosemi.models.bundle import BUNDLE, Bundle
 from geosemi.predict.answers import Extra
 from geosemi.predict.bands import BandFacts, bands_of, map_band

@@ -19,10 +19,10 @@ from rio_cogeo import cog_validate
 
 from geosemi.geo import tiff
 from geosemi.geo.blocks import BLOCK, predictor_of
+from geosemi.geo.gcps import ControlPoints
 from geosemi.geo.layers import Layer, amount_layer, mask_layer
 from geosemi.geo.pyramid import level_shapes
 from geosemi.geo.tiff import Level, framed, header, read_tags
-from geosemi.geo.writer import ControlPoints
 
 LAYERS = {
     "mask": mask_layer(legend_of(4, ignore=200)),
