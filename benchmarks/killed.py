@@ -46,7 +46,7 @@ def bundle():
 
 def work(scene, folder, made, device):
     """The whole job, as one call of the command does it; existing outputs are kept."""
-    from geosemi.geo.polygons import PolygonSettings, polygonize
+    from geosemi.polygons.polygonize import PolygonSettings, polygonize
     from geosemi.predict.predict import predict_scene
     from geosemi.predict.settings import PredictSettings
 

@@ -207,8 +207,8 @@ def recipe(labels, out):
 
 
 def our_polygons(labels, out):
-    from geosemi.geo.polygons import PolygonSettings, polygonize
     from geosemi.legend import ClassDef, Legend
+    from geosemi.polygons.polygonize import PolygonSettings, polygonize
 
     legend = Legend(tuple(ClassDef(k, f"class {k}", f"#{k * 8:02x}8040") for k in range(CLASSES)))
     yield

@@ -104,8 +104,8 @@ WAYS = {
 
 
 def ours(labels, out, settings):
-    from geosemi.geo.polygons import PolygonSettings, polygonize
     from geosemi.legend import ClassDef, Legend
+    from geosemi.polygons.polygonize import PolygonSettings, polygonize
 
     legend = Legend(tuple(ClassDef(k, f"class {k}", f"#{k * 8:02x}8040") for k in range(32)))
     base = begin()

@@ -164,7 +164,7 @@ class Mapper:
         if job.polygons is None:
             return 0
         from geosemi.cli.bar import bar
-        from geosemi.geo.polygons import PolygonSettings, polygonize
+        from geosemi.polygons.polygonize import PolygonSettings, polygonize
 
         ending = {"kept": "the mask is complete", "hint": f"go on with `geosemi vectorize {job.mask}`"}
         with bar(self.console, "polygons", self.stop, **ending) as on_progress:

@@ -9,7 +9,7 @@ import typer
 from geosemi.cli.outputs import output
 
 if TYPE_CHECKING:
-    from geosemi.geo.polygons import PolygonSettings
+    from geosemi.polygons.polygonize import PolygonSettings
 
 EPILOG = """
 **Examples**
@@ -65,10 +65,10 @@ def vectorize(
     from rich.console import Console
 
     from geosemi.cli.bar import bar
-    from geosemi.geo.polygons import polygonize
     from geosemi.geo.style import require_legend
     from geosemi.geo.target import discard, shown
-    from geosemi.geo.vectors import limits_of
+    from geosemi.polygons.polygonize import polygonize
+    from geosemi.polygons.vectors import limits_of
     from geosemi.stop import stop_on_signals
 
     settings = _settings(
@@ -92,7 +92,7 @@ def vectorize(
 def _settings(simplify: str, **given: Any) -> "PolygonSettings":
     """Return the settings; `simplify` is a number, or one with px or m behind it."""
     from geosemi.errors import ConfigError
-    from geosemi.geo.polygons import PolygonSettings
+    from geosemi.polygons.polygonize import PolygonSettings
 
     unit = "m" if simplify.endswith("m") else "px"
     try:

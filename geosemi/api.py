@@ -25,15 +25,15 @@ from geosemi import __version__
 from geosemi.errors import ConfigError, InputError, LegendError
 from geosemi.geo.dataarrays import array_of
 from geosemi.geo.maskarrays import legend_of_dataarray, to_dataarray, write_mask
-from geosemi.geo.polygons import PolygonSettings, polygonize
 from geosemi.geo.remote import Remote
 from geosemi.geo.scene import Place
 from geosemi.geo.sources import find_scenes
 from geosemi.geo.style import legend_of
 from geosemi.geo.target import discard, placed, url_of
-from geosemi.geo.vectors import LAYER
 from geosemi.legend import Legend
 from geosemi.models.bundle import Bundle
+from geosemi.polygons.polygonize import PolygonSettings, polygonize
+from geosemi.polygons.vectors import LAYER
 from geosemi.predict.answers import Extra
 from geosemi.predict.memory import map_scene
 from geosemi.predict.predict import PredictionFacts, predict_scene
@@ -182,7 +182,7 @@ def vectorize(
         overwrite: replace an existing file.
         on_progress: told (rows done, rows in all).
         settings: how, instead of `options`.
-        **options: single settings, as `geosemi.geo.polygons.PolygonSettings` names them: `min_area_m2=20`.
+        **options: single settings, as `geosemi.polygons.polygonize.PolygonSettings` names them: `min_area_m2=20`.
 
     Returns:
         a GeoDataFrame with `class_id`, `class_name`, `area_m2`, `perim_m`, `n_px`, in the mask's crs; with `out` the
@@ -191,7 +191,7 @@ def vectorize(
     Raises:
         ConfigError: an option is unknown or wrong.
         LegendError: nothing says what the values mean, or a value is no class.
-        GeosemiError: as `geosemi.geo.polygons.polygonize`.
+        GeosemiError: as `geosemi.polygons.polygonize.polygonize`.
     """
     chosen = _settings(PolygonSettings, settings, options)
     classes = _legend(mask, legend)

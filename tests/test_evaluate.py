@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 from geosemi.cli.main import app
 from geosemi.errors import GeosemiError, GridMismatch, InputError, LegendError
 from geosemi.evaluate import evaluate, one_sided
-from geosemi.geo.polygons import PolygonSettings, polygonize
 from geosemi.legend import ClassDef, Legend
 from geosemi.metrics import PRESETS, Confusion, score
 from geosemi.plots import confusion_png
+from geosemi.polygons.polygonize import PolygonSettings, polygonize
 
 LEGEND = legend_of(4)
 

@@ -19,7 +19,7 @@ FILES = sorted([*PACKAGE.rglob("*.py"), *CLI.rglob("*.py")])
 TIERS = (
     ("errors", "legend", "yamlfile", "settings", "stop"),
     ("geo", "metrics"),
-    ("data", "models", "purify"),
+    ("data", "models", "purify", "polygons"),
     ("methods",),
     ("train", "predict", "evaluate", "annotate"),
     ("api",),
@@ -28,7 +28,7 @@ TIERS = (
 )
 RANK = {room: number for number, tier in enumerate(TIERS) for room in tier}
 FOUNDATION = frozenset(TIERS[0])  # plain values; these few files read each other
-NO_TORCH = ("errors", "legend", "yamlfile", "settings", "stop", "geo", "metrics", "plots", "cli")
+NO_TORCH = ("errors", "legend", "yamlfile", "settings", "stop", "geo", "metrics", "polygons", "plots", "cli")
 MAX_LINES, MAX_BODY, MAX_NESTING = 300, 60, 4
 
 

@@ -15,8 +15,8 @@ from fakes import TinySegmenter, bundle_of
 from rio_cogeo import cog_validate
 from test_qgis import SCRIPT, has_qgis
 
-from geosemi.geo.polygons import PolygonSettings, polygonize
-from geosemi.geo.vectors import LAYER
+from geosemi.polygons.polygonize import PolygonSettings, polygonize
+from geosemi.polygons.vectors import LAYER
 from geosemi.predict.predict import predict_scene
 from geosemi.predict.settings import PredictSettings
 

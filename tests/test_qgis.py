@@ -12,8 +12,8 @@ from rasters import write_raster
 
 from geosemi.geo.grid import Grid
 from geosemi.geo.layers import mask_layer
-from geosemi.geo.polygons import PolygonSettings, polygonize
 from geosemi.legend import ClassDef, Legend
+from geosemi.polygons.polygonize import PolygonSettings, polygonize
 
 PYTHON = Path("/usr/bin/python3")  # Debian's QGIS speaks to Debian's Python only
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "qgis_check.py"

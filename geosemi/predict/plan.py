@@ -100,7 +100,7 @@ def plan_scene(
     plan = _plan(task, skipped, try_out(task, ~skipped, on_progress))
     if tile_grid is not None:
         # after the trial: geopandas would count as memory of the run
-        from geosemi.geo.tilegrid import write_tile_grid  # noqa: PLC0415
+        from geosemi.predict.tilegrid import write_tile_grid  # noqa: PLC0415
 
         write_tile_grid(
             tile_grid, seen, down.starts, across.starts, shape=(down.tile, across.tile), skipped=skipped,

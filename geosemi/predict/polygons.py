@@ -5,7 +5,7 @@ from pathlib import Path
 from geosemi.errors import GridMismatch
 from geosemi.geo.commit import require_writable
 from geosemi.geo.scene import Place, Scene
-from geosemi.geo.vectors import require_format
+from geosemi.polygons.vectors import require_format
 
 
 def check_polygons(scene: Place, out: Path, *, overwrite: bool) -> None:

@@ -1,7 +1,7 @@
 """Faults that were met in other programs while mapping whole scenes; none of them may be ours.
 
 Each test is named after the program and the fault (section "faults reproduced" of the comparison); those about polygons
-are in `tests/geo/test_polygons_peers.py`.
+are in `tests/polygons/test_polygons_peers.py`.
 """
 
 import sys

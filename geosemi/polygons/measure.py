@@ -16,7 +16,7 @@ from pyproj import CRS, Geod, Transformer
 
 from geosemi.geo.corners import Ints
 from geosemi.geo.grid import Grid
-from geosemi.geo.rings import Shapes
+from geosemi.polygons.rings import Shapes
 
 Floats = npt.NDArray[np.float64]
 Sizes = tuple[Floats, Floats]

@@ -11,7 +11,7 @@ import shapely
 from geosemi.errors import OutputError
 from geosemi.geo.commit import private_folder, publish, require_writable
 from geosemi.geo.grid import Grid
-from geosemi.geo.vectors import GPKG_VERSION, crs_text, silent_without_crs, writing
+from geosemi.polygons.vectors import GPKG_VERSION, crs_text, silent_without_crs, writing
 
 LAYER = "windows"
 

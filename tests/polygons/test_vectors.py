@@ -14,9 +14,9 @@ import shapely
 from affine import Affine
 
 from geosemi.errors import OutputError
-from geosemi.geo.polygons import PolygonSettings, polygonize
-from geosemi.geo.vectors import limits_of
 from geosemi.legend import ClassDef, Legend
+from geosemi.polygons.polygonize import PolygonSettings, polygonize
+from geosemi.polygons.vectors import limits_of
 
 LEGEND = Legend((ClassDef(0, "wood", "#106010"), ClassDef(1, 'lake "A" <& sea>', "#2040d0")), name="two & more")
 MASK = np.array([[0, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0, 255]], dtype=np.uint8)

@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as hnp
 from pydantic import ValidationError
 from test_polygons import GRIDS, LEGEND, on_lattice, patches, trace, write_mask
 
-from geosemi.geo.coverage import CoverageTracer
-from geosemi.geo.polygons import PolygonSettings, polygonize
-from geosemi.geo.rings import Shapes
-from geosemi.geo.tracing import OUTSIDE
 from geosemi.legend import ClassDef, Legend
+from geosemi.polygons.coverage import CoverageTracer
+from geosemi.polygons.polygonize import PolygonSettings, polygonize
+from geosemi.polygons.rings import Shapes
+from geosemi.polygons.tracing import OUTSIDE
 
 LEGEND_4 = Legend(tuple(ClassDef(k, f"class {k}", f"#0000{k}0") for k in range(4)))
 masks = hnp.arrays(

@@ -9,7 +9,7 @@ from rasterio.crs import CRS
 
 from geosemi.errors import OutputError
 from geosemi.geo.grid import Grid
-from geosemi.geo.tilegrid import LAYER, write_tile_grid
+from geosemi.predict.tilegrid import LAYER, write_tile_grid
 
 SKIPPED = np.array([[False, True, False], [False, False, True]])
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from geosemi.geo.rings import Shapes
+from geosemi.polygons.rings import Shapes
 
 Floats = npt.NDArray[np.float64]
 Polygons = npt.NDArray[np.object_]

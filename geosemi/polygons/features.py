@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from geosemi.geo.dissolve import Dissolved
 from geosemi.geo.grid import Grid
-from geosemi.geo.measure import measurer
-from geosemi.geo.rings import Shapes
-from geosemi.geo.tally import TALLIES, mean_confidence
-from geosemi.geo.vectors import Columns, PolygonLayer
 from geosemi.legend import Legend
+from geosemi.polygons.dissolve import Dissolved
+from geosemi.polygons.measure import measurer
+from geosemi.polygons.rings import Shapes
+from geosemi.polygons.tally import TALLIES, mean_confidence
+from geosemi.polygons.vectors import Columns, PolygonLayer
 
 _BATCH_CORNERS = 2**18  # polygons are written when they have so many corners (4 MB of coordinates) together
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from geosemi.geo.corners import OUTSIDE, Bytes, Ints
-from geosemi.geo.regions import Runs, find_runs, united
-from geosemi.geo.tally import NO_CONFIDENCE, TALLIES
+from geosemi.polygons.regions import Runs, find_runs, united
+from geosemi.polygons.tally import NO_CONFIDENCE, TALLIES
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from rasterio.features import shapes as gdal_shapes
 from test_polygons import LEGEND, patches, write_mask
 from test_polygons_coverage import LEGEND_4, blobs
 
-from geosemi.geo.polygons import PolygonSettings, polygonize
 from geosemi.legend import Legend
+from geosemi.polygons.polygonize import PolygonSettings, polygonize
 
 
 def made(mask: Path, out: Path, legend: Legend = LEGEND, **settings: object) -> geopandas.GeoDataFrame:

@@ -12,9 +12,9 @@ import pyogrio
 import pyogrio.raw
 
 from geosemi.errors import OutputError
-from geosemi.geo.geoparquet import to_geoparquet
 from geosemi.geo.grid import Grid
-from geosemi.geo.vectors import DATE, LAYER, SHAPEFILE_PARTS, PolygonLayer, crs_text, silent_without_crs, writing
+from geosemi.polygons.geoparquet import to_geoparquet
+from geosemi.polygons.vectors import DATE, LAYER, SHAPEFILE_PARTS, PolygonLayer, crs_text, silent_without_crs, writing
 
 _FINE_PIXEL = 0.1  # metres; RFC 7946 advises 7 decimals of a degree, 1 cm: too coarse for finer pixels
 _BATCH = 4096

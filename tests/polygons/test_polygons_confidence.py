@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as hnp
 from rasterio.features import geometry_mask
 
 from geosemi.errors import GridMismatch, LegendError
-from geosemi.geo.polygons import PolygonSettings, polygonize
-from geosemi.geo.rings import Shapes
-from geosemi.geo.tally import Tally, mean_confidence
-from geosemi.geo.tracing import OUTSIDE, Tracer
 from geosemi.legend import ClassDef, Legend
+from geosemi.polygons.polygonize import PolygonSettings, polygonize
+from geosemi.polygons.rings import Shapes
+from geosemi.polygons.tally import Tally, mean_confidence
+from geosemi.polygons.tracing import OUTSIDE, Tracer
 
 LEGEND = Legend((ClassDef(0, "wood", "#106010"), ClassDef(1, "lake", "#2040d0")))
 PLACE = Affine(2, 0, 400_000, 0, -2, 5_800_000)

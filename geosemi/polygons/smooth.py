@@ -12,10 +12,10 @@ Chaikin, G. M. (1974): An algorithm for high-speed curve generation. Computer Gr
 import numpy as np
 import numpy.typing as npt
 
-from geosemi.geo.arcs import Flags
 from geosemi.geo.corners import Ints
-from geosemi.geo.rings import spans
-from geosemi.geo.simplify import Crowd
+from geosemi.polygons.arcs import Flags
+from geosemi.polygons.rings import spans
+from geosemi.polygons.simplify import Crowd
 
 Floats = npt.NDArray[np.float64]
 REACH = 4.0  # pixels

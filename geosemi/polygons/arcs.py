@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geosemi.geo.corners import Bytes, Ints
-from geosemi.geo.rings import follow
+from geosemi.polygons.rings import follow
 
 EAST, SOUTH, WEST, NORTH = range(4)  # clockwise as displayed: left of d is d + 3, right is d + 1 (mod 4)
 _DEGREE = np.array([bin(code).count("1") for code in range(16)])

@@ -15,7 +15,7 @@ import hashlib, os, random, signal, sys, time
 from pathlib import Path
 
 import numpy as np
-from geosemi.geo.polygons import PolygonSettings, polygonize
+from geosemi.polygons.polygonize import PolygonSettings, polygonize
 from geosemi.legend import ClassDef, Legend
 
 legend = Legend(tuple(ClassDef(k, f"class {k}", f"#0000{k}0") for k in range(4)))

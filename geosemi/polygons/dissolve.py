@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from geosemi.geo.vectors import Columns, PolygonLayer
+from geosemi.polygons.vectors import Columns, PolygonLayer
 
 _HEADER = struct.Struct("<BII")  # little endian, type, parts
 _MULTIPOLYGON = 6

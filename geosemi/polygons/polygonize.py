@@ -10,19 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from geosemi.errors import LegendError
 from geosemi.geo.commit import private_folder, publish, require_writable
 from geosemi.geo.corners import Bytes
-from geosemi.geo.coverage import CoverageTracer
-from geosemi.geo.dissolve import Dissolved
-from geosemi.geo.features import Features, layer_and_sink
-from geosemi.geo.formats import convert
 from geosemi.geo.grid import Grid
-from geosemi.geo.maskrows import ReadRows, open_confidence, open_mask
-from geosemi.geo.measure import pixel_sides
-from geosemi.geo.regularize import Squaring
-from geosemi.geo.slivers import Slivers, run_sizes
-from geosemi.geo.tally import Tally
-from geosemi.geo.tracing import Tracer
-from geosemi.geo.vectors import require_format
 from geosemi.legend import Legend
+from geosemi.polygons.coverage import CoverageTracer
+from geosemi.polygons.dissolve import Dissolved
+from geosemi.polygons.features import Features, layer_and_sink
+from geosemi.polygons.formats import convert
+from geosemi.polygons.maskrows import ReadRows, open_confidence, open_mask
+from geosemi.polygons.measure import pixel_sides
+from geosemi.polygons.regularize import Squaring
+from geosemi.polygons.slivers import Slivers, run_sizes
+from geosemi.polygons.tally import Tally
+from geosemi.polygons.tracing import Tracer
+from geosemi.polygons.vectors import require_format
 
 _LEAST_WALL = 2.0  # pixels
 
@@ -33,14 +33,14 @@ class PolygonSettings(BaseModel):
     Attributes:
         band_rows: rows read at a time. The result does not depend on it; memory and speed do.
         min_area_m2: smaller polygons give their place to the neighbour they share the longest edge with, the smallest
-            first (see `geosemi.geo.slivers`); those that touch nothing but nodata stay. 0 keeps all.
+            first (see `geosemi.polygons.slivers`); those that touch nothing but nodata stay. 0 keeps all.
         simplify_px: drop turns of shared boundaries that span less than a triangle of this size squared, in pixels;
-            neighbours keep sharing every edge (see `geosemi.geo.simplify`). 0 keeps pixel edges.
+            neighbours keep sharing every edge (see `geosemi.polygons.simplify`). 0 keeps pixel edges.
         simplify_m: the same in metres.
-        smooth: round the corners of shared boundaries, after simplifying (see `geosemi.geo.smooth`).
+        smooth: round the corners of shared boundaries, after simplifying (see `geosemi.polygons.smooth`).
         dissolve: write one multipolygon a class instead of one polygon a patch.
         regularize: names of classes, e.g. buildings, whose polygons get right angles, each by itself: they no longer
-            share every edge with their neighbours (see `geosemi.geo.regularize`).
+            share every edge with their neighbours (see `geosemi.polygons.regularize`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,7 +81,7 @@ def polygonize(
     Polygons follow pixel edges exactly, with holes, unless settings say otherwise; they are valid and never cut.
     They come in the order of their last row, then their first pixel. Pixels of `legend.ignore`, of the file's nodata
     value or outside its internal mask yield none. Attributes: `class_id`, `class_name`, `area_m2`, `perim_m` (holes
-    included; see `geosemi.geo.measure`), `n_px` and, with a confidence raster, `conf` (its mean, 0 … 1).
+    included; see `geosemi.polygons.measure`), `n_px` and, with a confidence raster, `conf` (its mean, 0 … 1).
 
     Args:
         mask: one-band raster whose values are class ids.

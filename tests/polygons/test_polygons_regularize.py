@@ -13,8 +13,8 @@ from rasterio.features import rasterize, shapes
 from test_polygons import LEGEND, patches, write_mask
 
 from geosemi.errors import LegendError
-from geosemi.geo.polygons import PolygonSettings, polygonize
-from geosemi.geo.regularize import direction, squared
+from geosemi.polygons.polygonize import PolygonSettings, polygonize
+from geosemi.polygons.regularize import direction, squared
 
 PLACE = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
 

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from geosemi.geo.corners import OUTSIDE, Bytes, Ints
 from geosemi.geo.grid import Grid
-from geosemi.geo.measure import measurer, pixel_area, pixel_sides, rectangles
-from geosemi.geo.regions import find_runs, united
+from geosemi.polygons.measure import measurer, pixel_area, pixel_sides, rectangles
+from geosemi.polygons.regions import find_runs, united
 
 _FEED_PIXELS = 2**20
 _UNITS = 2**16  # parts of a pixel, where pixels differ in size: areas become whole numbers

@@ -9,9 +9,9 @@ from pyproj import Geod, Transformer
 from rasterio.crs import CRS
 
 from geosemi.geo.grid import Grid
-from geosemi.geo.measure import measure
-from geosemi.geo.rings import Shapes
-from geosemi.geo.tracing import Tracer
+from geosemi.polygons.measure import measure
+from geosemi.polygons.rings import Shapes
+from geosemi.polygons.tracing import Tracer
 
 WGS84 = Geod(ellps="WGS84")
 

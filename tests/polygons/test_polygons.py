@@ -16,10 +16,10 @@ from rasterio.control import GroundControlPoint
 from rasterio.features import shapes as gdal_shapes
 
 from geosemi.errors import GridMismatch, LegendError, OutputError, SceneUnreadable
-from geosemi.geo.polygons import PolygonSettings, polygonize
-from geosemi.geo.rings import Shapes
-from geosemi.geo.tracing import OUTSIDE, Tracer
 from geosemi.legend import ClassDef, Legend
+from geosemi.polygons.polygonize import PolygonSettings, polygonize
+from geosemi.polygons.rings import Shapes
+from geosemi.polygons.tracing import OUTSIDE, Tracer
 
 LEGEND = Legend(
     tuple(

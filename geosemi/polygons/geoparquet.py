@@ -12,7 +12,7 @@ import shapely
 from pyproj import CRS
 
 from geosemi.geo.grid import Grid
-from geosemi.geo.vectors import LAYER, PolygonLayer
+from geosemi.polygons.vectors import LAYER, PolygonLayer
 
 _ROWS = 65_536  # of a row group: readers skip by groups
 _SIDES = ("xmin", "ymin", "xmax", "ymax")

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from geosemi.geo.components import StripComponents
 from geosemi.geo.corners import Ints
-from geosemi.geo.rings import Shapes, spans
+from geosemi.polygons.components import StripComponents
+from geosemi.polygons.rings import Shapes, spans
 
 Floats = npt.NDArray[np.float64]
 
@@ -98,7 +98,7 @@ def _areas(rings: Loops) -> Floats:
 
 
 def _untangled(rings: Loops, width: int) -> Loops:
-    """Split rings that pass a point twice into simple ones (see `geosemi.geo.rings`): only nodes can be such points."""
+    """Split rings that pass a point twice into simple ones (see `rings`): only nodes can be such points."""
     ring = np.repeat(np.arange(len(rings.lengths)), rings.lengths)
     on_lattice = np.flatnonzero((rings.points == np.rint(rings.points)).all(axis=1))
     place = (rings.points[on_lattice, 1] * (width + 1) + rings.points[on_lattice, 0]).astype(np.int64)

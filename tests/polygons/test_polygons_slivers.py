@@ -15,9 +15,9 @@ from test_polygons import LEGEND, patches, write_mask
 from test_polygons_confidence import labels_of
 
 from geosemi.geo.grid import Grid
-from geosemi.geo.polygons import PolygonSettings, polygonize
-from geosemi.geo.slivers import RunSizes, Slivers, run_sizes
-from geosemi.geo.tracing import OUTSIDE
+from geosemi.polygons.polygonize import PolygonSettings, polygonize
+from geosemi.polygons.slivers import RunSizes, Slivers, run_sizes
+from geosemi.polygons.tracing import OUTSIDE
 
 masks = hnp.arrays(
     np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.sampled_from([0, 0, 0, 1, 1, 2, OUTSIDE])

@@ -23,8 +23,8 @@ from geosemi.geo.corners import (
     horizontal_segments,
     vertical_edges,
 )
-from geosemi.geo.rings import Chains, Shapes, assemble, follow, places
-from geosemi.geo.tally import TALLIES, Tally
+from geosemi.polygons.rings import Chains, Shapes, assemble, follow, places
+from geosemi.polygons.tally import TALLIES, Tally
 
 __all__ = ["OUTSIDE", "Shapes", "Tracer"]
 _FEED_PIXELS = 2**20  # bands are traced in slices of about this size: temporary arrays stay in the processor's cache

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geosemi.geo.arcs import Arcs, Flags
 from geosemi.geo.corners import Ints
+from geosemi.polygons.arcs import Arcs, Flags
 
 Floats = npt.NDArray[np.float64]
 _LOOP_LEAST = 3  # points of a loop

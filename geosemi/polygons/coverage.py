@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from geosemi.geo.arcs import NORTH, SOUTH, Arcs, Flags, find_arcs
-from geosemi.geo.components import Components, StripComponents
 from geosemi.geo.corners import OUTSIDE, Bytes, Ints
-from geosemi.geo.loops import Loops, polygons_of
-from geosemi.geo.rings import Shapes, follow, spans
-from geosemi.geo.simplify import Crowd, simplified
-from geosemi.geo.smooth import smoothed
+from geosemi.polygons.arcs import NORTH, SOUTH, Arcs, Flags, find_arcs
+from geosemi.polygons.components import Components, StripComponents
+from geosemi.polygons.loops import Loops, polygons_of
+from geosemi.polygons.rings import Shapes, follow, spans
+from geosemi.polygons.simplify import Crowd, simplified
+from geosemi.polygons.smooth import smoothed
 
 _STRIP_PIXELS = 2**22
 _LEAST_ROWS = 128
