@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from geosemi.annotate.settings import TileSettings
     from geosemi.cli.annotating import Annotate
     from geosemi.legend import Legend
 
@@ -17,6 +18,9 @@ EPILOG = """
 `geosemi annotate sample_data/scenes --legend sample_data/legend.yaml --out spoilt --provider labels --labels sample_data/labels --precision 0.8 --recall 0.6 --recall car=0.3 --shift 2`
 """  # noqa: E501 - a command is one line
 LAYER, LABELS, AGAIN = "Provider layer: an existing map", "Provider labels: simulated", "Runs"
+ASKED = ("qwen", "openai")
+PROVIDERS = (*ASKED, "layer", "labels")
+MODEL, SERVER = "Providers qwen and openai: vision-language models", "Provider openai: a server"
 
 
 def annotate(
@@ -28,9 +32,88 @@ def annotate(
     provider: Annotated[
         str,
         typer.Option(
-            help="Who speaks. layer: an existing map. labels: truth, spoilt on purpose, for experiments only."
+            help="Who speaks. qwen: a Qwen-VL model on this machine. openai: a model behind any server of that API. "
+            "layer: an existing map. labels: truth, spoilt on purpose, for experiments only."
         ),
-    ],
+    ] = "qwen",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="qwen: a repository or folder, default Qwen/Qwen2.5-VL-7B-Instruct (Apache-2.0). openai: its name at "
+            "the server.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(metavar="COMMIT", help="Of the repository.", rich_help_panel=MODEL)
+    ] = None,
+    refine: Annotated[
+        str,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="Makes pixels of boxes: SAM, SAM 2 or SAM 3 of transformers, by repository or folder; weights of "
+            "segment-anything as .safetensors; none fills the boxes.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "facebook/sam-vit-base",
+    tile: Annotated[
+        int, typer.Option(min=64, help="Side of a tile, in pixels of the scene.", rich_help_panel=MODEL)
+    ] = 512,
+    overlap: Annotated[
+        int, typer.Option(min=16, help="Pixels that neighbouring tiles share.", rich_help_panel=MODEL)
+    ] = 64,
+    picture: Annotated[
+        int, typer.Option(min=224, help="Pixels along the picture of a tile that is shown.", rich_help_panel=MODEL)
+    ] = 896,
+    bands: Annotated[
+        str,
+        typer.Option(
+            metavar="1,2,3",
+            help="Shown as red, green, blue. Default: those named so, or the first.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "",
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS",
+            help="Do not ask for it; clutter, background and the like never are.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    prompt: Annotated[
+        Path | None,
+        typer.Option(help="A question of your own, with {classes} and {coordinates}.", rich_help_panel=MODEL),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.", rich_help_panel=MODEL)] = 2048,
+    batch: Annotated[int, typer.Option(min=1, help="qwen: pictures at a time.", rich_help_panel=MODEL)] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=MODEL)] = "auto",
+    four_bit: Annotated[
+        bool,
+        typer.Option("--four-bit", help="qwen: 4-bit weights; needs bitsandbytes and a GPU.", rich_help_panel=MODEL),
+    ] = False,
+    url: Annotated[str, typer.Option(help="Of the API.", rich_help_panel=SERVER)] = "http://localhost:8000/v1",
+    key_env: Annotated[
+        str, typer.Option(metavar="VARIABLE", help="Environment variable with the key, if any.", rich_help_panel=SERVER)
+    ] = "GEOSEMI_API_KEY",
+    frame: Annotated[
+        str | None,
+        typer.Option(
+            help="What the numbers of its boxes mean: picture (pixels), unit (0 to 1), mille (0 to 1000), mille-yx "
+            "(rows first). Known for Qwen-VL and Gemini.",
+            rich_help_panel=SERVER,
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Calls at once.", rich_help_panel=SERVER)] = 4,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for an answer.", rich_help_panel=SERVER)] = 120.0,
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="Stop before more money than this is spent.", rich_help_panel=SERVER)
+    ] = None,
+    price: Annotated[
+        str, typer.Option(metavar="IN,OUT", help="Of a million tokens asked and answered.", rich_help_panel=SERVER)
+    ] = "0,0",
+    max_requests: Annotated[int | None, typer.Option(min=1, help="Stop after so many.", rich_help_panel=SERVER)] = None,
     layer: Annotated[
         Path | None,
         typer.Option(
@@ -70,6 +153,10 @@ def annotate(
         typer.Option(metavar="1", help="Pixels that outlines lie beside the truth.", rich_help_panel=LABELS),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random choices.", rich_help_panel=LABELS)] = 0,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Count tiles, tokens and cost; ask nobody.", rich_help_panel=AGAIN),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing opinions.", rich_help_panel=AGAIN)
     ] = False,
@@ -81,6 +168,7 @@ def annotate(
     from rich.console import Console
 
     from geosemi.cli.annotating import run
+    from geosemi.cli.speaking import Conversation, Wishes
     from geosemi.errors import ConfigError
     from geosemi.geo.sources import find_scenes
     from geosemi.legend import Legend
@@ -88,16 +176,50 @@ def annotate(
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     classes = Legend.load(legend)
+    if provider not in PROVIDERS:
+        raise ConfigError(f"`--provider {provider}` is not known", hint=f"choose {', '.join(PROVIDERS)}")
+    if dry_run and provider not in ASKED:
+        raise ConfigError(f"`--dry-run` counts questions, and nobody is asked by `{provider}`", hint="leave it out")
+    wishes = Wishes(
+        provider, model, revision, url, key_env, frame, max_tokens=max_tokens, workers=workers, timeout=timeout,
+        batch=batch, device=device, four_bit=four_bit, refine=refine, budget=budget, price=price,
+        max_requests=max_requests,
+    )  # fmt: skip
+    shown = _tiles(tile=tile, overlap=overlap, picture=picture, bands=bands)
+    talk = Conversation(classes, tuple(skip or ()), prompt, shown, wishes, out)
     if provider == "layer":
         work = _from_layer(classes, layer, table, column, overwrite=overwrite)
     elif provider == "labels":
-        quality = (precision or [], recall or [], shift or [])
-        work = _from_labels(classes, labels, quality, seed=seed, overwrite=overwrite)
-    else:
-        raise ConfigError(f"`--provider {provider}` is not known", hint="choose layer or labels")
+        work = _from_labels(
+            classes, labels, (precision or [], recall or [], shift or []), seed=seed, overwrite=overwrite
+        )
     sources = find_scenes(scenes)
     with stop_on_signals() as stop:
-        run(sources, out, work, console, stop, overwrite=overwrite)
+        if dry_run:
+            talk.plan(sources, console, stop)
+        elif provider in ASKED:
+            talk.hold(sources, console, stop, overwrite=overwrite)
+        else:
+            run(sources, out, work, console, stop, overwrite=overwrite)
+
+
+def _tiles(*, bands: str, **sizes: int) -> "TileSettings":
+    from pydantic import ValidationError
+
+    from geosemi.annotate.settings import TileSettings
+    from geosemi.errors import ConfigError
+
+    words = [b.strip() for b in bands.split(",")] if bands else None
+    chosen = None if words is None else tuple(int(b) if b.isdecimal() else b for b in words)
+    try:
+        return TileSettings.model_validate({**sizes, "bands": chosen})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "overlap"
+        raise ConfigError(
+            f"`--{name}` is wrong: {first['msg'].removeprefix('Value error, ').lower()}",
+            hint="see `geosemi annotate --help`",
+        ) from None
 
 
 def _from_layer(

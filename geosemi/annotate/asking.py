@@ -5,7 +5,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from geosemi.annotate.pictures import Stretch, picture_shape, resized
-from geosemi.annotate.speaker import Query, Reply, Speaker, key_of
+from geosemi.annotate.speaker import Manners, Query, Reply, Speaker, key_of
 from geosemi.annotate.store import AnswerStore
 from geosemi.annotate.vocabulary import Vocabulary
 from geosemi.geo.scene import SceneReader
@@ -28,26 +28,22 @@ class Shown:
 
 
 @dataclass
-class Asking:
-    """Shows tiles to a model.
+class Viewer:
+    """Makes pictures and questions of tiles.
 
     Attributes:
         reader: gives the visible bands.
         stretch: what is black and white.
-        speaker: the model.
+        manners: of who will be asked.
         vocabulary: what is asked.
         longer: longer side of the pictures, in pixels.
-        store: keeps the answers.
-        scene: its name, for whoever reads the store.
     """
 
     reader: SceneReader
     stretch: Stretch
-    speaker: Speaker
+    manners: Manners
     vocabulary: Vocabulary
     longer: int
-    store: AnswerStore
-    scene: str
 
     def query(self, window: Window) -> tuple[Shown, Query] | None:
         """Return a tile's picture and question; None where all of it is nodata.
@@ -58,10 +54,27 @@ class Asking:
         tile = self.reader.read(window)
         if not tile.valid.any():
             return None
-        shape = picture_shape(window, self.longer, self.speaker.multiple)
-        question = self.vocabulary.question(self.speaker.frame, width=shape[1], height=shape[0])
+        shape = picture_shape(window, self.longer, self.manners.multiple)
+        question = self.vocabulary.question(self.manners.frame, width=shape[1], height=shape[0])
         query = Query(resized(self.stretch.show(tile), shape), question)
-        return Shown(window, key_of(self.speaker, query, self.vocabulary.digest), shape), query
+        return Shown(window, key_of(self.manners, query, self.vocabulary.digest), shape), query
+
+
+@dataclass
+class Asking:
+    """Shows tiles to a model.
+
+    Attributes:
+        viewer: makes the pictures.
+        speaker: the model.
+        store: keeps the answers.
+        scene: its name, for whoever reads the store.
+    """
+
+    viewer: Viewer
+    speaker: Speaker
+    store: AnswerStore
+    scene: str
 
     def run(self, tiles: Sequence[Window], on_tile: Callable[[int], None]) -> list[Shown | None]:
         """Ask about all tiles that were not answered yet; return what each was shown as, None for nodata.
@@ -78,7 +91,7 @@ class Asking:
         asked: set[str] = set()
         with _Flights(self) as flights:
             for window in tiles:
-                found = self.query(window)
+                found = self.viewer.query(window)
                 shown.append(None if found is None else found[0])
                 # two tiles of the same pixels have one answer
                 if found is not None and found[0].key not in self.store and found[0].key not in asked:

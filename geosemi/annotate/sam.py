@@ -24,6 +24,7 @@ Boxes = npt.NDArray[np.float32]
 _CHUNK = 32  # boxes at a time
 _LIBRARY = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 _PATCH = "image_encoder.patch_embed.proj.weight"
+DEFAULT = "facebook/sam-vit-base"  # Apache-2.0
 _ARRANGED = {"SamModel": "SamProcessor", "Sam2Model": "Sam2Processor", "Sam3TrackerModel": "Sam3TrackerProcessor"}
 
 
@@ -48,15 +49,15 @@ class SegmentAnything:
 
     def masks(self, rgb: RGB, boxes: Boxes) -> Iterator[tuple[npt.NDArray[np.bool_], float]]:
         """Yield a mask (h, w) and its predicted intersection over union, 0 … 1, for each box."""
+        # no `yield` inside of `inference_mode`: it would hold for whoever takes the masks, too
         with torch.inference_mode():
             self._predictor.set_image(rgb)
-            shape = rgb.shape[:2]
-            for first in range(0, len(boxes), _CHUNK):
-                part = torch.from_numpy(boxes[first : first + _CHUNK]).to(self._predictor.device)
-                scaled = self._predictor.transform.apply_boxes_torch(part, shape)
+        for first in range(0, len(boxes), _CHUNK):
+            part = torch.from_numpy(boxes[first : first + _CHUNK]).to(self._predictor.device)
+            with torch.inference_mode():
+                scaled = self._predictor.transform.apply_boxes_torch(part, rgb.shape[:2])
                 found, scores, _ = self._predictor.predict_torch(None, None, boxes=scaled, multimask_output=False)
-                yield from _pairs(found[:, 0], scores[:, 0])
-            self._predictor.reset_image()
+            yield from _pairs(found[:, 0], scores[:, 0])
 
 
 class _Prompted(Protocol):
@@ -82,7 +83,7 @@ class TransformersSam:
         if type(model).__name__ not in _ARRANGED:
             raise ConfigError(
                 f"`{name}` is a {type(model).__name__}, which takes no boxes",
-                hint="choose a SAM, SAM 2 or SAM 3, e.g. `--refine-model facebook/sam-vit-base`",
+                hint="choose a SAM, SAM 2 or SAM 3, e.g. `--refine facebook/sam-vit-base`",
             )
         self._model: Any = model.eval()
         self._processor = processor
@@ -96,20 +97,20 @@ class TransformersSam:
     def masks(self, rgb: RGB, boxes: Boxes) -> Iterator[tuple[npt.NDArray[np.bool_], float]]:
         """Yield a mask (h, w) and its predicted intersection over union, 0 … 1, for each box."""
         parameter = next(self._model.parameters())
+        inputs = self._processor(images=rgb, input_boxes=[boxes.tolist()], return_tensors="pt")
+        prompts = inputs["input_boxes"].to(parameter.device, parameter.dtype)
+        sizes = [inputs["original_sizes"]]
+        if "reshaped_input_sizes" in inputs:  # the first SAM pads what it resized
+            sizes.append(inputs["reshaped_input_sizes"])
         with torch.inference_mode():
-            picture = self._processor(images=rgb, return_tensors="pt")
-            pixels = picture["pixel_values"].to(parameter.device, parameter.dtype)
+            pixels = inputs["pixel_values"].to(parameter.device, parameter.dtype)
             embedded = self._model.get_image_embeddings(pixels)
-            sizes = [picture["original_sizes"]]
-            if "reshaped_input_sizes" in picture:  # the first SAM pads what it resized
-                sizes.append(picture["reshaped_input_sizes"])
-            for first in range(0, len(boxes), _CHUNK):
-                prompts = self._processor(
-                    images=rgb, input_boxes=[boxes[first : first + _CHUNK].tolist()], return_tensors="pt"
-                )["input_boxes"].to(parameter.device, parameter.dtype)
-                out = self._model(image_embeddings=embedded, input_boxes=prompts, multimask_output=False)
+        for first in range(0, len(boxes), _CHUNK):
+            part = prompts[:, first : first + _CHUNK]
+            with torch.inference_mode():
+                out = self._model(image_embeddings=embedded, input_boxes=part, multimask_output=False)
                 (found,) = self._processor.post_process_masks(out.pred_masks.float().cpu(), *sizes)
-                yield from _pairs(found[:, 0], out.iou_scores[0, :, 0])
+            yield from _pairs(found[:, 0], out.iou_scores[0, :, 0])
 
 
 def _pairs(masks: Tensor, scores: Tensor) -> Iterator[tuple[npt.NDArray[np.bool_], float]]:

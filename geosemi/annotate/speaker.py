@@ -42,8 +42,8 @@ class Reply:
     tokens_out: int | None = None
 
 
-class Speaker(Protocol):
-    """A vision-language model, here or behind a server."""
+class Manners(Protocol):
+    """How a vision-language model wants to be asked."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -57,6 +57,10 @@ class Speaker(Protocol):
     def multiple(self) -> int:
         """Pictures whose sides are multiples of this many pixels are not resized by it."""
 
+
+class Speaker(Manners, Protocol):
+    """A vision-language model, here or behind a server."""
+
     @property
     def batch(self) -> int:
         """Queries that it takes at a time."""
@@ -69,15 +73,15 @@ class Speaker(Protocol):
         """Return a reply to each query; may be called by several threads where `workers` is above 1."""
 
 
-def key_of(speaker: Speaker, query: Query, meaning: str) -> str:
+def key_of(manners: Manners, query: Query, meaning: str) -> str:
     """Return what an answer is filed under: SHA-256 of the picture, the question, the model and the vocabulary.
 
     Args:
-        speaker: the model.
+        manners: of the model.
         query: picture and question.
         meaning: digest of the vocabulary by which the answer is read.
     """
-    head = json.dumps([dict(speaker.identity), query.question, meaning, query.rgb.shape], sort_keys=True)
+    head = json.dumps([dict(manners.identity), query.question, meaning, query.rgb.shape], sort_keys=True)
     digest = hashlib.sha256(head.encode())
     digest.update(query.rgb.tobytes())
     return digest.hexdigest()

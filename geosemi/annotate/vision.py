@@ -11,7 +11,7 @@ import shapely
 from geosemi import __version__
 from geosemi.annotate.account import Heard, records_of, warnings_of
 from geosemi.annotate.answer import parse_answer
-from geosemi.annotate.asking import Asking, Shown
+from geosemi.annotate.asking import Asking, Shown, Viewer
 from geosemi.annotate.boxes import Box, Frame, place_boxes
 from geosemi.annotate.drawing import Bits, Canvas, Refiner, digest_of
 from geosemi.annotate.maps import OpinionFacts, Tally, counts_of, files_for, json_line
@@ -83,13 +83,14 @@ class Annotator:
             boxes = touching(merged.hulls, windows) if self.refiner is None else own_boxes(heard)
             key = {"boxes": digest_of(boxes), "refiner": self._refined_by, "version": __version__}
             with unfinished(out, key) as work:
-                canvas = Canvas(reader, asking.stretch, self.refiner, work, self._dtype, scene.may_have_nodata)
+                canvas = Canvas(reader, asking.viewer.stretch, self.refiner, work, self._dtype, scene.may_have_nodata)
                 rows = canvas.rows(windows, boxes, scene.grid.shape, lambda n: on_progress(len(windows) + n, total))
                 return self._write(scene, out, rows, heard, merged)
 
     def _asking(self, scene: Scene, reader: RasterReader, store: AnswerStore) -> Asking:
         stretch = Stretch.measure(reader, scene)
-        return Asking(reader, stretch, self.speaker, self.vocabulary, self.tiles.picture, store, scene.path.name)
+        viewer = Viewer(reader, stretch, self.speaker, self.vocabulary, self.tiles.picture)
+        return Asking(viewer, self.speaker, store, scene.path.name)
 
     def _heard(self, shown: Shown, store: AnswerStore) -> Heard:
         reply = store.get(shown.key)
