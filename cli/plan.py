@@ -99,7 +99,7 @@ def _line(name: str, text: str) -> str:
 
 
 def _bytes(count: float) -> str:
-    """Return a size in decimal units, three digits of it."""
+    """Return a size in decimal units, two or three digits of it."""
     for unit in ("kB", "MB", "GB"):
         count /= 1000
         if count < 999.5:
