@@ -30,6 +30,7 @@ from geosemi.geo.window import Window
 from geosemi.geo.writer import RasterSet
 
 Progress = Callable[[int, int], None]
+_ASK = 4  # steps of progress; drawing a tile is one
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Annotator:
             out: the opinion, a `.tif`.
             store: keeps the answers.
             overwrite: whether an existing opinion is replaced.
-            on_progress: told how many steps of how many are done: a step is to ask about a tile, or to draw it.
+            on_progress: told how many steps of how many are done; to ask about a tile is four, to draw it is one.
 
         Raises:
             InputError: the scene cannot be used.
@@ -74,17 +75,18 @@ class Annotator:
         scene = visible(Scene.open(place), self.tiles.bands)
         require_outputs(out, overwrite=overwrite, inputs=scene.files)
         windows = tiles_of(scene, self.tiles.tile, self.tiles.overlap)
-        total = 2 * len(windows)
+        count = len(windows)
+        total = (_ASK + 1) * count
         with reading(scene) as reader:
             asking = self._asking(scene, reader, store)
-            shown = asking.run(windows, lambda done: on_progress(done, total))
+            shown = asking.run(windows, lambda done: on_progress(_ASK * done, total))
             heard = [None if tile is None else self._heard(tile, store) for tile in shown]
             merged = _merged(heard)
             boxes = touching(merged.hulls, windows) if self.refiner is None else own_boxes(heard)
             key = {"boxes": digest_of(boxes), "refiner": self._refined_by, "version": __version__}
             with unfinished(out, key) as work:
                 canvas = Canvas(reader, asking.viewer.stretch, self.refiner, work, self._dtype, scene.may_have_nodata)
-                rows = canvas.rows(windows, boxes, scene.grid.shape, lambda n: on_progress(len(windows) + n, total))
+                rows = canvas.rows(windows, boxes, scene.grid.shape, lambda n: on_progress(_ASK * count + n, total))
                 return self._write(scene, out, rows, heard, merged)
 
     def _asking(self, scene: Scene, reader: RasterReader, store: AnswerStore) -> Asking:
@@ -108,6 +110,11 @@ class Annotator:
     @property
     def _refined_by(self) -> str:
         return "none" if self.refiner is None else self.refiner.name
+
+    @property
+    def _understood_by(self) -> dict[str, str]:
+        legend, question = self.vocabulary.legend_digest, self.vocabulary.question_digest
+        return {"legend": legend, "prompt": question, "frame": str(self.speaker.frame), "refiner": self._refined_by}
 
     @property
     def source(self) -> str:
@@ -141,8 +148,7 @@ class Annotator:
             facts = tally.facts(out, self.source)
             facts = replace(facts, warnings=tuple(warnings_of([h for h in heard if h is not None])))
             style, record, _ = files_for(out)
-            about = {**self.speaker.identity, "vocabulary": self.vocabulary.digest, "frame": str(self.speaker.frame)}
-            about = {"scene": scene.path.name, **about, "refiner": self._refined_by}
+            about = {"scene": scene.path.name, **self.speaker.identity, **self._understood_by}
             text = "".join(map(json_line, records_of(heard, merged, scores, names=legend.names, about=about)))
             last = json_line({"scene": scene.path.name, "source": self.source, **counts_of(facts)})
             raster.finish({"GEOSEMI_VERSION": __version__}, {style: tally.style(), record: text + last})

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from geosemi.annotate.boxes import Frame
 from geosemi.errors import ConfigError, LegendError
@@ -95,9 +96,18 @@ class Vocabulary:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what decides how an answer is understood: legend and template."""
-        content = json.dumps([self.legend.to_dict(), self.asked, self.template], ensure_ascii=False)
-        return hashlib.sha256(content.encode()).hexdigest()
+        """SHA-256 of what decides how an answer is understood: legend and question."""
+        return _sha256([self.legend_digest, self.question_digest])
+
+    @property
+    def legend_digest(self) -> str:
+        """SHA-256 of the legend: names, synonyms, colours and numbers of all classes."""
+        return _sha256(self.legend.to_dict())
+
+    @property
+    def question_digest(self) -> str:
+        """SHA-256 of the template, and of which classes are asked for."""
+        return _sha256([self.template, self.asked])
 
     def find(self, label: str) -> int | None:
         """Return the class that an answer means, or None.
@@ -141,6 +151,10 @@ def _singular(word: str) -> str:
     if len(word) > 4 and word.endswith(("ches", "shes", "xes", "sses")):
         return word[:-2]
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()
 
 
 def _template(path: Path) -> str:

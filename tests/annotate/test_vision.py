@@ -92,6 +92,9 @@ def test_the_record_has_a_line_for_each_tile_and_whole_objects(tmp_path: Path):
     assert (first["provider"], first["model"], first["frame"], first["refiner"]) == ("openai", "eye", "picture", "none")
     assert (first["truncated"], first["form"], first["unknown"]) == (False, "json", {})
     assert json.loads(first["answer"])
+    vocabulary = Vocabulary.of(LEGEND)
+    assert (first["legend"], first["prompt"]) == (vocabulary.legend_digest, vocabulary.question_digest)
+    assert {len(line["key"]) for line in lines[:-1]} == {64}
     assert first["boxes"][0]["class"] in LEGEND.names
     # 9 rectangles, some of them seen in many tiles, are 9 objects
     objects: dict[int, list[dict]] = {}
@@ -132,8 +135,8 @@ def test_a_stop_keeps_what_was_answered(tmp_path: Path):
     painted(tmp_path / "scene.tif")
 
     def stop(done: int, total: int) -> None:
-        assert total == 2 * COUNT
-        if done == 5:
+        assert total == 5 * COUNT
+        if done == 4 * 5:
             raise Interrupted("stopped", hint="again")
 
     with chat_server(lambda call: call.see(form="json")) as chat:
