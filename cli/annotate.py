@@ -117,7 +117,7 @@ def annotate(
     layer: Annotated[
         Path | None,
         typer.Option(
-            help="Polygons or a class raster in any crs, or a folder of such files named like the scenes.",
+            help="Shapes or a class raster in any crs, or a folder of such files named like the scenes.",
             rich_help_panel=LAYER,
         ),
     ] = None,
@@ -132,7 +132,7 @@ def annotate(
         ),
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="Class column of polygons. Default: found by its name.", rich_help_panel=LAYER)
+        str | None, typer.Option(help="Class column of shapes. Default: found by its name.", rich_help_panel=LAYER)
     ] = None,
     labels: Annotated[
         Path | None,
@@ -225,7 +225,7 @@ def _tiles(*, bands: str, **sizes: int) -> "TileSettings":
 def _from_layer(
     legend: "Legend", layer: Path | None, table: Path | None, column: str | None, *, overwrite: bool
 ) -> "Annotate":
-    from geosemi.annotate.layer import ClassTable
+    from geosemi.annotate.classtable import ClassTable
     from geosemi.annotate.others import annotate_from_layer
     from geosemi.errors import ConfigError
 

@@ -1,11 +1,11 @@
 """An existing map as an opinion: a cadastre, an OpenStreetMap extract, last year's land cover, in any crs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import shapely
@@ -13,76 +13,17 @@ from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.warp import Resampling, reproject, transform_bounds
 
+from geosemi.annotate.classtable import ClassTable
 from geosemi.annotate.maps import MapReader, Seen
-from geosemi.errors import ConfigError, InputError, LegendError, SceneUnreadable
+from geosemi.errors import InputError, LegendError, SceneUnreadable
 from geosemi.geo.burn import COLUMNS, is_vector
 from geosemi.geo.grid import Grid
 from geosemi.geo.raster import RasterFile, open_raster
-from geosemi.geo.vectorfile import read_polygons
+from geosemi.geo.vectorfile import POLYGONS, read_shapes
 from geosemi.geo.window import Window
-from geosemi.legend import Legend
-from geosemi.yamlfile import read_yaml
 
 SILENT = 255
 _MARGIN = 2  # pixels of the map around what a window needs
-_MAX_UNKNOWN = 20
-
-
-@dataclass(frozen=True)
-class ClassTable:
-    """Which value of a map means which class.
-
-    Attributes:
-        values: text of a value → class id, or None where it says nothing.
-        column: of a vector layer, or None to find it by its name.
-        legend: decides on values that the table does not name, by names, synonyms and numbers.
-    """
-
-    values: Mapping[str, int | None]
-    legend: Legend
-    column: str | None = None
-    unknown: dict[str, int] = field(default_factory=dict, compare=False)
-    """Values that mean no class, and how many polygons or pixels have them."""
-
-    @classmethod
-    def load(cls, path: Path | None, legend: Legend, *, column: str | None = None) -> "ClassTable":
-        """Read a table: YAML with `values: {forest: tree, 41: tree, residential: null}` and perhaps `column: landuse`.
-
-        Raises:
-            ConfigError: the file is missing or has another form.
-            LegendError: it names a class that the legend does not know.
-        """
-        content: Any = {"values": {}} if path is None else read_yaml(path)
-        values = content.get("values") if isinstance(content, Mapping) else None
-        if not isinstance(values, Mapping) or set(content) - {"values", "column"}:
-            raise ConfigError(
-                f"`{path}` is no table of classes", hint="write `values: {forest: tree, residential: null}`"
-            )
-        known: dict[str, int | None] = {}
-        for value, name in values.items():
-            found = None if name is None else legend.find(str(name))
-            if name is not None and found is None:
-                raise LegendError(
-                    f"`{path}` maps `{value}` to `{name}`, which is no class of `{legend.name}`",
-                    hint=f"choose from {', '.join(legend.names)}, or null for nothing",
-                )
-            known[_text(value)] = None if found is None else found.id
-        return cls(known, legend, column or content.get("column"))
-
-    def fresh(self) -> "ClassTable":
-        """Return the table with nothing counted."""
-        return replace(self, unknown={})
-
-    def find(self, value: Any, count: int = 1) -> int | None:
-        """Return the class of a value; what is unknown is counted."""
-        text = _text(value)
-        if text in self.values:
-            return self.values[text]
-        found = self.legend.find(text)
-        if found is None:
-            name = text[:80] if text[:80] in self.unknown or len(self.unknown) < _MAX_UNKNOWN else "…"
-            self.unknown[name] = self.unknown.get(name, 0) + count
-        return None if found is None else found.id
 
 
 @contextmanager
@@ -101,10 +42,13 @@ def reading_layer(path: Path, grid: Grid, table: ClassTable) -> Iterator[MapRead
 
 
 class VectorLayer:
-    """Polygons with a class column; where polygons of several classes lie over each other, all are seen."""
+    """Shapes with a class column; where those of several classes lie over each other, all are seen.
+
+    Lines and points are as wide as the table says, and left out where it does not.
+    """
 
     def __init__(self, path: Path, grid: Grid, table: ClassTable) -> None:
-        frame = read_polygons(path)
+        frame = read_shapes(path)
         if grid.crs is None and frame.crs is not None:
             raise _unplaced(path)
         if frame.crs is not None and frame.crs != grid.crs:
@@ -118,11 +62,10 @@ class VectorLayer:
             )
         found = {value: table.find(value, int(n)) for value, n in frame[column].value_counts(dropna=False).items()}
         ids = np.array([SILENT if (k := found.get(v)) is None else k for v in frame[column]], dtype=np.uint8)
+        shapes, self._thin = _areas(frame, grid, [table.width(v) for v in frame[column]])
+        ids[shapely.is_empty(shapes)] = SILENT
         if (ids == SILENT).all():
-            raise _nothing(path, table)
-        inverse = ~grid.transform
-        matrix = [inverse.a, inverse.b, inverse.d, inverse.e, inverse.c, inverse.f]
-        shapes = np.asarray(frame.geometry.affine_transform(matrix).values)
+            raise _only_thin(path) if self._thin else _nothing(path, table)
         inside = shapely.intersects(shapes, shapely.box(0, 0, grid.width, grid.height))
         if not inside.any():
             raise _elsewhere(path)
@@ -146,8 +89,8 @@ class VectorLayer:
         return f"map {self._path.name}"
 
     def record(self) -> Mapping[str, Any]:
-        """Return how many polygons speak, and values that mean nothing."""
-        return {"polygons": len(self._shapes), "unknown": self._table.unknown}
+        """Return how many shapes speak, and what does not."""
+        return {"shapes": len(self._shapes), "without_width": self._thin, "unknown": self._table.unknown}
 
 
 class RasterLayer:
@@ -229,10 +172,23 @@ class RasterLayer:
         return Window(top, left, height, width).intersection(mine.window)
 
 
-def _text(value: Any) -> str:
-    """Return a value of a map as the text that a table names it by: 41, 41.0 and "41" are one."""
-    text = str(value).strip()
-    return text.removesuffix(".0").casefold()
+def _areas(frame: gpd.GeoDataFrame, grid: Grid, widths: Sequence[float | None]) -> tuple[npt.NDArray[np.object_], int]:
+    """Return shapes as areas in pixels of a grid, empty where a line or point has no width, and how many of those."""
+    inverse = ~grid.transform
+    matrix = [inverse.a, inverse.b, inverse.d, inverse.e, inverse.c, inverse.f]
+    shapes = np.asarray(frame.geometry.affine_transform(matrix).values)
+    thin = ~frame.geom_type.isin(POLYGONS).to_numpy()
+    side = grid.metres_per_pixel()
+    radius = np.array([0.0 if w is None or side is None else w / side / 2 for w in widths])
+    shapes[thin] = shapely.buffer(shapes[thin], radius[thin], cap_style="round")
+    return shapes, int((thin & (radius == 0)).sum())
+
+
+def _only_thin(path: Path) -> LegendError:
+    return LegendError(
+        f"`{path}` holds lines or points alone, and nothing says how wide they are",
+        hint="say it in a table: `--map table.yaml` with `widths: {road: 5}`, in metres, by value or class",
+    )
 
 
 def _nothing(path: Path, table: ClassTable) -> LegendError:

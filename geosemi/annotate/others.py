@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from geosemi.annotate.layer import ClassTable, reading_layer
+from geosemi.annotate.classtable import ClassTable
+from geosemi.annotate.layer import reading_layer
 from geosemi.annotate.maps import OpinionFacts, files_for, sha256_of, write_map
 from geosemi.annotate.settings import Quality, Simulation
 from geosemi.annotate.simulated import Simulated, Truth
@@ -51,10 +52,14 @@ def annotate_from_layer(
     with reading_layer(path, scene.grid, table) as reader:
         key = {"provider": "layer", "file": path.name, "sha256": sha256_of(path)}
         facts = write_map(scene, reader, out, legend=table.legend, key=key, on_progress=on_progress)
+        thin = reader.record().get("without_width")
+    warnings = []
     if table.unknown:
         some = ", ".join(f"{name} ({count:,})" for name, count in list(table.unknown.items())[:5])
-        return replace(facts, warnings=(f"values of `{path.name}` that mean no class: {some}",))
-    return facts
+        warnings.append(f"values of `{path.name}` that mean no class: {some}")
+    if thin:
+        warnings.append(f"{thin:,} lines and points of `{path.name}` are left out: no `widths:` says how wide they are")
+    return replace(facts, warnings=tuple(warnings))
 
 
 def annotate_from_labels(

@@ -13,6 +13,7 @@ from geosemi.errors import SceneUnreadable
 from geosemi.geo.gate import head_of
 
 SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb")
+POLYGONS = ("Polygon", "MultiPolygon")
 _MAGIC = {".gpkg": b"SQLite format 3\0", ".geojson": b"{", ".json": b"{", ".shp": b"\x00\x00\x27\x0a", ".fgb": b"fgb"}
 
 
@@ -21,6 +22,20 @@ def read_polygons(path: Path) -> gpd.GeoDataFrame:
 
     Raises:
         SceneUnreadable: the file is missing, of another format, damaged, or holds no polygons.
+    """
+    # lines and points would be burnt one pixel wide; they are no areas
+    frame = read_shapes(path)
+    frame = frame[frame.geom_type.isin(POLYGONS)]
+    if frame.empty:
+        raise SceneUnreadable(f"`{path}` holds no polygons", hint="export the layer again, as polygons")
+    return frame
+
+
+def read_shapes(path: Path) -> gpd.GeoDataFrame:
+    """Return polygons, lines and points of a GeoPackage, GeoJSON, Shapefile or FlatGeobuf; empty ones are left out.
+
+    Raises:
+        SceneUnreadable: the file is missing, of another format, damaged, or holds no shapes.
     """
     if not path.is_file():
         raise SceneUnreadable(f"`{path}` does not exist", hint="check the path")
@@ -37,8 +52,7 @@ def read_polygons(path: Path) -> gpd.GeoDataFrame:
     except DataSourceError as error:
         raise unreadable from error
     if isinstance(frame, gpd.GeoDataFrame):  # a table without geometry is a plain DataFrame
-        # lines and points would be burnt one pixel wide; they are no areas
-        frame = frame[frame.geom_type.isin(("Polygon", "MultiPolygon")) & ~frame.is_empty]
+        frame = frame[frame.geom_type.notna() & ~frame.is_empty]
     if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
         raise SceneUnreadable(f"`{path}` holds no polygons", hint="export the layer again, as polygons")
     return frame

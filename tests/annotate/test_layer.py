@@ -14,7 +14,8 @@ from rasterio.crs import CRS
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 from rasters import UTM, grid_of
 
-from geosemi.annotate.layer import ClassTable, reading_layer
+from geosemi.annotate.classtable import ClassTable
+from geosemi.annotate.layer import reading_layer
 from geosemi.annotate.others import annotate_from_layer
 from geosemi.errors import ConfigError, LegendError, SceneUnreadable
 from geosemi.geo.grid import Grid
@@ -120,8 +121,52 @@ def test_names_and_synonyms_need_no_table(tmp_path: Path):
     table = ClassTable.load(None, LEGEND)
     with reading_layer(path, GRID, table) as reader:
         assert reader.read(GRID.window)[1].sum() > 10_000
-        assert reader.record() == {"polygons": 1, "unknown": {"meadow": 2}}
+        assert reader.record() == {"shapes": 1, "without_width": 0, "unknown": {"meadow": 2}}
         assert reader.words() == "map map.gpkg".replace("gpkg", "geojson")
+
+
+def roads(path: Path, crs) -> Path:
+    """Two roads, a tree and a wood, as OpenStreetMap has them."""
+    shapes = [
+        shapely.LineString([(450_020, 39_900), (450_180, 39_900)]),
+        shapely.LineString([(450_020, 39_950), (450_180, 39_950)]),
+        shapely.Point(450_100, 39_980),
+        shapely.box(450_020, 39_860, 450_060, 39_890),
+    ]
+    frame = gpd.GeoDataFrame({"kind": ["primary", "path", "single tree", "wood"]}, geometry=shapes, crs=UTM)
+    frame.to_crs(crs).to_file(path)
+    return path
+
+
+@pytest.mark.parametrize("epsg", [32636, 4326, 3857])
+def test_lines_and_points_are_as_wide_as_the_table_says(tmp_path: Path, epsg: int):
+    """Metres on the ground, whatever the crs of map and scene."""
+    path = roads(tmp_path / "osm.gpkg", epsg)
+    table_file = tmp_path / "table.yaml"
+    table_file.write_text(
+        "column: kind\nvalues: {primary: road, path: road, single tree: tree}\n"
+        "widths: {road: 4, primary: 10, tree: 8}\n"
+    )
+    with reading_layer(path, GRID, ClassTable.load(table_file, LEGEND)) as reader:
+        seen = reader.read(GRID.window)
+        assert reader.record()["without_width"] == 0
+    assert seen[2][:, 200].nonzero()[0].tolist() == [*range(96, 104), *range(190, 210)]  # half a metre a pixel
+    assert seen[1][30:50].sum() == pytest.approx(np.pi * 8**2, rel=0.05)
+    assert seen[1][220:280, 40:120].all()
+
+
+def test_lines_without_a_width_are_counted_and_left_out(tmp_path: Path):
+    path = roads(tmp_path / "osm.gpkg", 4326)
+    scene = write(tmp_path / "scene.tif", np.ones((3, 300, 400), np.uint8))
+    table = ClassTable({"primary": 2, "path": 2, "single tree": 1}, LEGEND, column="kind", widths={"primary": 10})
+    facts = annotate_from_layer(scene, tmp_path / "out.tif", path, table=table)
+    assert facts.warnings == ("2 lines and points of `osm.gpkg` are left out: no `widths:` says how wide they are",)
+    frame = gpd.read_file(path).iloc[:2]
+    frame.to_file(tmp_path / "lines.gpkg")
+    bare = ClassTable({"primary": 2, "path": 2}, LEGEND, column="kind")
+    with pytest.raises(LegendError, match="holds lines or points alone") as caught:
+        seen_of(tmp_path / "lines.gpkg", bare)
+    assert "widths" in caught.value.hint
 
 
 def test_a_table_from_a_file(tmp_path: Path):
@@ -142,6 +187,8 @@ def test_a_table_from_a_file(tmp_path: Path):
     [
         ("values: [1, 2]", ConfigError, "is no table of classes"),
         ("classes: {1: water}", ConfigError, "is no table of classes"),
+        ("widths: {road: wide}", ConfigError, "is no table of classes"),
+        ("widths: {road: -1}", ConfigError, "is no table of classes"),
         ("values: {1: lava}", LegendError, "maps `1` to `lava`"),
     ],
 )
