@@ -46,14 +46,19 @@ def bundle():
 
 def work(scene, folder, made, device):
     """The whole job, as one call of the command does it; existing outputs are kept."""
+    from geosemi.errors import OutputError
     from geosemi.polygons.polygonize import PolygonSettings, polygonize
     from geosemi.predict.predict import predict_scene
     from geosemi.predict.settings import PredictSettings
 
     mask, sure, polygons = folder / "mask.tif", folder / "sure.tif", folder / "map.gpkg"
-    if not mask.exists():
+    complete = mask.exists()  # it gets its name last
+    try:
         settings = PredictSettings(device=device)
-        predict_scene(made, scene, mask, settings, extras={"confidence": sure}, overwrite=True)
+        predict_scene(made, scene, mask, settings, extras={"confidence": sure}, overwrite=not complete)
+    except OutputError:  # it exists, and says so
+        if not complete:
+            raise
     if not polygons.exists():
         polygonize(mask, polygons, made.card.legend, PolygonSettings(), confidence=sure)
 

@@ -95,6 +95,22 @@ def unfinished(
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def tidy(out: Path) -> None:
+    """Remove what a run left that was killed after its output had its name: that is newer than the journal.
+
+    Raises:
+        OutputError: another process is at it.
+    """
+    folder = folder_of(out)
+    journal = folder / _JOURNAL
+    if not folder.is_dir() or not out.exists():
+        return
+    if journal.exists() and journal.stat().st_mtime_ns > out.stat().st_mtime_ns:
+        return  # begun to replace that output
+    with _locked(folder, out, 0):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _prepare(folder: Path, out: Path, wanted: dict[str, Any], resume: bool | None) -> None:
     left = _read_key(folder)
     if resume and left is not None and left != wanted:

@@ -21,7 +21,7 @@ from geosemi.geo.layers import Layer, files_of, require_free
 from geosemi.geo.remote import Remote
 from geosemi.geo.scene import Place, Scene
 from geosemi.geo.target import url_of
-from geosemi.geo.unfinished import unfinished
+from geosemi.geo.unfinished import tidy, unfinished
 from geosemi.geo.writer import RasterSet
 from geosemi.legend import Legend
 from geosemi.models.bundle import Bundle
@@ -112,6 +112,7 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
     layers = dict(zip(outputs, task.answers.layers, strict=True))
     if len(layers) < len(outputs):
         raise OutputError(f"`{out}` would be two outputs", hint="give each a name of its own")
+    tidy(out)
     _require_free(layers, checked.scene, overwrite=overwrite)
     item = None if stac is None else Catalogue.of(stac, task, taken, overwrite=overwrite)
     key = {

@@ -182,6 +182,7 @@ class Blend:
         self._below = torch.zeros(classes, deepest, across.length, device=device)
         self._kept = 0  # rows of `_below` that the row of windows above has filled
         self._right: Tensor | None = None
+        self._votes: Tensor | None = None  # kept, so that it does not take another place in the heap each time
         self._weights: dict[tuple[bool, ...], Tensor] = {}
         self._total = (down.total().to(device), across.total().to(device))
 
@@ -198,7 +199,9 @@ class Blend:
             self._right = None
             self._below[:, : self.down.tile - rows.stop, where] = 0
             return None
-        votes = logits.softmax(dim=0).mul_(self._weight(place))
+        if self._votes is None or self._votes.shape != logits.shape:
+            self._votes = torch.empty_like(logits, memory_format=torch.contiguous_format)
+        votes = torch.softmax(logits, dim=0, out=self._votes).mul_(self._weight(place))
         if self._right is not None:
             votes[:, :, : self._right.shape[2]] += self._right
         self._right = None if ends else votes[:, :, cols.stop :].clone()

@@ -14,7 +14,7 @@ from test_blocks import pixels_of
 import geosemi.geo.unfinished as unfinished_module
 from geosemi.errors import ConfigError, OutputError
 from geosemi.geo.layers import amount_layer, mask_layer
-from geosemi.geo.unfinished import folder_of, unfinished
+from geosemi.geo.unfinished import folder_of, tidy, unfinished
 from geosemi.geo.writer import RasterSet
 from geosemi.legend import ClassDef, Legend
 
@@ -401,3 +401,37 @@ def test_killed_at_every_step_and_at_random_moments_it_goes_on_to_the_same_bytes
     assert words.count("step") > 20  # every flush, rename and removal was a last one
     assert words.count("resumed") > 10
     assert words.count("killed") > 2
+
+
+# --- killed after the output got its name
+
+
+def leave(tmp_path):
+    """What a run leaves that is killed while it tidies up."""
+    with unfinished(tmp_path / "mask.tif", KEY, keep=True) as work:
+        work.record(1)
+    return tmp_path / "mask.tif", folder_of(tmp_path / "mask.tif")
+
+
+def test_an_output_newer_than_the_journal_is_that_works(tmp_path):
+    out, folder = leave(tmp_path)
+    tidy(out)
+    assert folder.is_dir()  # no output yet
+    out.write_text("complete")
+    os.utime(out, ns=(0, (folder / "journal").stat().st_mtime_ns - 1))
+    tidy(out)
+    assert folder.is_dir()  # begun after that output
+    os.utime(out, ns=(0, (folder / "journal").stat().st_mtime_ns + 1))
+    tidy(out)
+    assert not folder.exists()
+    tidy(out)
+
+
+def test_a_folder_that_another_run_holds_is_not_tidied(tmp_path):
+    out, folder = leave(tmp_path)
+    with unfinished(out, KEY):
+        out.write_text("complete")
+        os.utime(out, ns=(0, 2**62))
+        with pytest.raises(OutputError, match="another geosemi is writing"):
+            tidy(out)
+    assert not folder.exists()
