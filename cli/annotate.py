@@ -180,6 +180,8 @@ def annotate(
         raise ConfigError(f"`--provider {provider}` is not known", hint=f"choose {', '.join(PROVIDERS)}")
     if dry_run and provider not in ASKED:
         raise ConfigError(f"`--dry-run` counts questions, and nobody is asked by `{provider}`", hint="leave it out")
+    _require_fitting(provider, {"layer": layer, "map": table, "column": column}, "layer")
+    _require_fitting(provider, {"labels": labels, "precision": precision, "recall": recall, "shift": shift}, "labels")
     wishes = Wishes(
         provider, model, revision, url, key_env, frame, max_tokens=max_tokens, workers=workers, timeout=timeout,
         batch=batch, device=device, four_bit=four_bit, refine=refine, budget=budget, price=price,
@@ -201,6 +203,18 @@ def annotate(
             talk.hold(sources, console, stop, overwrite=overwrite)
         else:
             run(sources, out, work, console, stop, overwrite=overwrite)
+
+
+def _require_fitting(provider: str, given: dict[str, object], belongs: str) -> None:
+    """Refuse options of another provider: whoever gives a map and forgets who speaks would wait for a model."""
+    from geosemi.errors import ConfigError
+
+    named = [name for name, value in given.items() if value]
+    if named and provider != belongs:
+        raise ConfigError(
+            f"`--{named[0]}` belongs to `--provider {belongs}`, and `{provider}` was asked for",
+            hint=f"add `--provider {belongs}`, or leave `--{named[0]}` out",
+        )
 
 
 def _tiles(*, bands: str, **sizes: int) -> "TileSettings":

@@ -80,6 +80,8 @@ class Conversation:
         vocabulary = self.vocabulary
         speaker, refiner = speaker_of(self.wishes), refiner_of(self.wishes)
         annotator = Annotator(speaker, vocabulary, refiner, self.tiles)
+        if self.wishes.provider == "qwen" and on_cpu(self.wishes.device):
+            console.print("warning  on a CPU a tile takes minutes; a GPU takes seconds", style="yellow", markup=False)
         if vocabulary.left_out:
             console.print(f"not asked for: {', '.join(vocabulary.left_out)}", markup=False)
         folder_for(self.out)
@@ -112,6 +114,13 @@ class Conversation:
         for line in _lines(plan, self.wishes):
             print(line)
         console.print("nothing was asked", markup=False)
+
+
+def on_cpu(device: str) -> bool:
+    """Tell whether a model runs on a CPU."""
+    from geosemi.annotate.weights import on_device
+
+    return on_device(device).type == "cpu"
 
 
 def _lines(plan: "Plan", wishes: Wishes) -> Iterator[str]:

@@ -94,7 +94,8 @@ def resized(rgb: RGB, shape: tuple[int, int]) -> RGB:
 
 
 def _spread(height: int, width: int) -> Iterator[Window]:
-    tall, wide = min(_SIDE, height), min(_SIDE, width)
+    # of a small scene the windows are all of it, each pixel once
+    tall, wide = min(_SIDE, -(-height // _SAMPLES)), min(_SIDE, -(-width // _SAMPLES))
     rows = np.unique(np.linspace(0, height - tall, _SAMPLES).astype(int))
     cols = np.unique(np.linspace(0, width - wide, _SAMPLES).astype(int))
     for row in rows.tolist():

@@ -148,6 +148,12 @@ def test_simulated_opinions_say_so_everywhere(sample: Path, monkeypatch: pytest.
     [
         (["--provider", "oracle"], 2, "`--provider oracle` is not known"),
         (["--provider", "layer"], 2, "needs a map"),
+        (["--layer", "map.gpkg"], 2, "`--layer` belongs to `--provider layer`, and `qwen` was asked for"),
+        (
+            ["--provider", "layer", "--layer", "map.gpkg", "--recall", "1"],
+            2,
+            "`--recall` belongs to `--provider labels`",
+        ),
         (["--provider", "labels"], 2, "needs labels"),
         (["--provider", "labels", "--labels", "none"], 3, "`none` does not exist"),
     ],

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from chat_server import (
     HEIGHT,
     LEGEND,
@@ -180,6 +182,60 @@ def test_a_scene_of_16_bits_is_stretched(tmp_path: Path):
         run(annotator(chat.url), tmp_path)
     assert max(picture_of(r).max() for r in chat.requests) == 255
     assert seen_in(tmp_path / "out.tif").any()
+
+
+def test_tiles_of_the_same_pixels_are_asked_once(tmp_path: Path):
+    with rasterio.open(
+        tmp_path / "scene.tif", "w", driver="GTiff", count=3, dtype="uint8", height=HEIGHT, width=WIDTH, crs=UTM,
+        transform=NORTH_UP,
+    ) as d:  # fmt: skip
+        d.write(np.full((3, HEIGHT, WIDTH), 50, np.uint8))
+    with chat_server(lambda call: call.send(200, completion("[]"))) as chat:
+        facts = run(annotator(chat.url), tmp_path)
+    assert len(chat.requests) == 1
+    assert facts.warnings == ("the model named nothing at all: the opinion is silence",)
+
+
+class Slow:
+    """Fills boxes as a segmenter would, and breaks down after some pictures."""
+
+    name = "slow"
+
+    def __init__(self, pictures: int) -> None:
+        self.left = pictures
+        self.done = 0
+
+    def masks(self, rgb, boxes):
+        if self.done == self.left:
+            raise ResourceError("out of memory", hint="less")
+        self.done += 1
+        for left, top, right, bottom in boxes.round().astype(int):
+            mask = np.zeros(rgb.shape[:2], bool)
+            mask[top:bottom, left:right] = True
+            yield mask, 0.5
+
+
+def test_masks_that_were_drawn_are_not_drawn_again(tmp_path: Path):
+    truth = painted(tmp_path / "scene.tif")
+    with chat_server(lambda call: call.see(form="json")) as chat:
+        asker = annotator(chat.url)
+        with pytest.raises(ResourceError, match="out of memory"):
+            run(replace(asker, refiner=Slow(4)), tmp_path)
+        assert not (tmp_path / "out.tif").exists()
+        rest = Slow(100)
+        run(replace(asker, refiner=rest), tmp_path)
+        whole = Slow(100)
+        (tmp_path / "again").mkdir()
+        with AnswerStore(tmp_path / "answers.jsonl") as store:
+            replace(asker, refiner=whole).annotate(tmp_path / "scene.tif", tmp_path / "again" / "out.tif", store)
+    assert rest.done == whole.done - 4
+    for name in ("out.tif", "out.qml"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert lines == [json.loads(line) for line in (tmp_path / "again" / "out.jsonl").read_text().splitlines()]
+    assert {box["score"] for line in lines[:-1] for box in line["boxes"]} == {0.5}
+    assert (seen_in(tmp_path / "out.tif") != truth).mean() < 0.002
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
 HOSTILE = (
