@@ -1,15 +1,19 @@
 """All tiles of a scene are shown to a model, each once; what it answered before is not asked again."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from types import TracebackType
 
 from geosemi.annotate.pictures import Stretch, picture_shape, resized
 from geosemi.annotate.speaker import Manners, Query, Reply, Speaker, key_of
 from geosemi.annotate.store import AnswerStore
 from geosemi.annotate.vocabulary import Vocabulary
+from geosemi.errors import Interrupted
 from geosemi.geo.scene import SceneReader
 from geosemi.geo.window import Window
+
+_LOOK = 0.2  # seconds between two looks at whether somebody wants to stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,11 @@ class Asking:
         shown: list[Shown | None] = []
         waiting: list[tuple[Shown, Query]] = []
         asked: set[str] = set()
-        with _Flights(self) as flights:
+
+        def tell() -> None:
+            on_tile(len(shown) - len(waiting) - flights.queries)
+
+        with _Flights(self.speaker, self._keep, tell) as flights:
             for window in tiles:
                 found = self.viewer.query(window)
                 shown.append(None if found is None else found[0])
@@ -98,22 +106,33 @@ class Asking:
                     asked.add(found[0].key)
                     waiting.append(found)
                 if len(waiting) == self.speaker.batch:
-                    flights.start(waiting)
-                    waiting = []
-                on_tile(len(shown) - len(waiting) - flights.queries)
+                    flights.start(waiting.copy())
+                    waiting.clear()
+                tell()
             if waiting:
-                flights.start(waiting)
-            for _ in flights.land():
-                on_tile(len(shown) - flights.queries)
+                flights.start(waiting.copy())
+                waiting.clear()
+            flights.land()
         return shown
+
+    def _keep(self, shown: Shown, reply: Reply) -> None:
+        window = shown.window
+        place = [window.row, window.col, window.height, window.width]
+        self.store.put(shown.key, reply, {"scene": self.scene, "tile": place, **self.speaker.identity})
 
 
 class _Flights:
-    """Calls that are under way; what lands is kept at once."""
+    """Calls that are under way; what lands is kept at once.
 
-    def __init__(self, asking: Asking) -> None:
-        self._asking = asking
-        self._pool = ThreadPoolExecutor(asking.speaker.workers, "geosemi-ask")
+    Args:
+        speaker: who is called.
+        keep: takes each reply.
+        tell: called now and then while calls are waited for; may raise to stop.
+    """
+
+    def __init__(self, speaker: Speaker, keep: Callable[[Shown, Reply], None], tell: Callable[[], None]) -> None:
+        self._speaker, self._take, self._tell = speaker, keep, tell
+        self._pool = ThreadPoolExecutor(speaker.workers, "geosemi-ask")
         self._calls: dict[Future[list[Reply]], list[tuple[Shown, Query]]] = {}
 
     @property
@@ -124,38 +143,36 @@ class _Flights:
     def __enter__(self) -> "_Flights":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Let nothing be lost that was paid for: calls that have begun are waited for, the others are not begun."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let nothing be lost that was paid for: calls that run are waited for, but not tried again on a stop."""
+        if isinstance(error, Interrupted):
+            self._speaker.give_up()
+        self._pool.shutdown(cancel_futures=True)
         for call in list(self._calls):
-            if call.cancel():
-                del self._calls[call]
-        self._pool.shutdown()
-        for call in list(self._calls):
-            if call.exception() is None:
+            if not call.cancelled() and call.exception() is None:
                 self._keep(call)
 
     def start(self, queries: list[tuple[Shown, Query]]) -> None:
         """Ask; wait while as many calls run as may."""
-        while len(self._calls) >= self._asking.speaker.workers:
+        while len(self._calls) >= self._speaker.workers:
             self._land()
-        call = self._pool.submit(self._asking.speaker.ask, [query for _, query in queries])
+        call = self._pool.submit(self._speaker.ask, [query for _, query in queries])
         self._calls[call] = queries
 
-    def land(self) -> Iterator[None]:
-        """Wait for all calls, and yield after each."""
+    def land(self) -> None:
+        """Wait for all calls."""
         while self._calls:
             self._land()
-            yield
 
     def _land(self) -> None:
-        done, _ = wait(self._calls, return_when=FIRST_COMPLETED)
+        done, _ = wait(self._calls, timeout=_LOOK, return_when=FIRST_COMPLETED)
         for call in done:
             self._keep(call)
+        self._tell()
 
     def _keep(self, call: Future[list[Reply]]) -> None:
         queries = self._calls.pop(call)
         for (shown, _), reply in zip(queries, call.result(), strict=True):
-            window = shown.window
-            place = [window.row, window.col, window.height, window.width]
-            about = {"scene": self._asking.scene, "tile": place, **self._asking.speaker.identity}
-            self._asking.store.put(shown.key, reply, about)
+            self._take(shown, reply)

@@ -95,6 +95,9 @@ class QwenSpeaker:
             )
         ]
 
+    def give_up(self) -> None:
+        """Let the batch that runs end; its answers are kept."""
+
     def _inputs(self, queries: Sequence[Query]) -> Any:
         texts = [
             self._processor.apply_chat_template(

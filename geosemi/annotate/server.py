@@ -78,7 +78,7 @@ class ServerSpeaker:
         timeout: seconds for one try, all of its answer included.
         budget: what may be spent.
         key: of the server, or empty.
-        sleep: waits between tries; tests do not.
+        sleep: waits between tries, of seconds; None waits until then or until all is given up.
     """
 
     url: str
@@ -91,7 +91,7 @@ class ServerSpeaker:
     timeout: float = 120.0
     budget: Budget = field(default_factory=Budget)
     key: str = field(default="", repr=False)
-    sleep: Callable[[float], object] = field(default=time.sleep, repr=False, compare=False)
+    sleep: Callable[[float], object] | None = field(default=None, repr=False, compare=False)
     batch: int = field(default=1, init=False)
     _over: threading.Event = field(default_factory=threading.Event, init=False, repr=False, compare=False)
 
@@ -118,15 +118,19 @@ class ServerSpeaker:
         """
         return [self._one(query) for query in queries]
 
+    def give_up(self) -> None:
+        """Try nothing again, and begin nothing."""
+        self._over.set()
+
     def _one(self, query: Query) -> Reply:
         body = json.dumps(self._request(query)).encode()
         worst = tokens_of(query.rgb.shape[0] * query.rgb.shape[1], len(query.question))
         cause = ""
         for number in range(self.tries):
+            if number:
+                (self.sleep or self._over.wait)(_pause(number, cause))
             if self._over.is_set():
                 break
-            if number:
-                self.sleep(_pause(number, cause))
             self.budget.reserve(worst, self.max_tokens)
             status, content, cause = self._post(body)
             reply = _reply(content, query) if status == 200 else None
@@ -140,7 +144,7 @@ class ServerSpeaker:
         self._over.set()
         raise ResourceError(
             f"`{self.url}` did not answer in {self.tries} tries ({self._clean(cause)})",
-            hint="answers so far are kept: run the same command again, perhaps with fewer `--workers`",
+            hint="answers so far are kept: see that the server runs, and run the same command again",
         )
 
     def _request(self, query: Query) -> dict[str, Any]:

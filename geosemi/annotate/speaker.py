@@ -72,6 +72,9 @@ class Speaker(Manners, Protocol):
     def ask(self, queries: Sequence[Query]) -> list[Reply]:
         """Return a reply to each query; may be called by several threads where `workers` is above 1."""
 
+    def give_up(self) -> None:
+        """End calls that are under way as soon as nothing is lost by it: somebody wants to stop for good."""
+
 
 def key_of(manners: Manners, query: Query, meaning: str) -> str:
     """Return what an answer is filed under: SHA-256 of the picture, the question, the model and the vocabulary.

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -149,8 +151,6 @@ def test_a_server_from_the_terminal(place: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_interrupted_by_ctrl_c(place: Path, monkeypatch: pytest.MonkeyPatch, capfd):
-    import signal
-
     def behave(call: Call) -> None:
         if call.number == 4:
             os.kill(os.getpid(), signal.SIGINT)
@@ -166,6 +166,21 @@ def test_interrupted_by_ctrl_c(place: Path, monkeypatch: pytest.MonkeyPatch, cap
         assert asked_before < 12
         assert call(monkeypatch, *asked) == 0
         assert len(chat.requests) == 12
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_is_down(place: Path, monkeypatch: pytest.MonkeyPatch, capfd):
+    def behave(call: Call) -> None:
+        call.send(503, b"", Retry_After="50")
+        if call.number == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    begun = time.monotonic()
+    with chat_server(behave) as chat:
+        server = ["--provider", "openai", "--url", chat.url, "--model", "qwen3-vl", "--workers", 2]
+        assert call(monkeypatch, *words(place, *server, "--refine", "none", "--tile", 256, "--picture", 448)) == 130
+    assert time.monotonic() - begun < 20
+    assert "answers so far are kept" in capfd.readouterr().err
+    assert len(chat.requests) == 2
 
 
 @pytest.mark.parametrize(
