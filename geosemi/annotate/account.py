@@ -7,11 +7,14 @@ from typing import Any
 
 from geosemi.annotate.answer import Answer
 from geosemi.annotate.asking import Shown
-from geosemi.annotate.boxes import Placed
+from geosemi.annotate.boxes import Frame, Placed, shares_of
 from geosemi.annotate.merging import Merged
 from geosemi.annotate.speaker import Reply
 
 _CUT_SHARE, _MUTE_SHARE = 0.1, 0.3  # of the answers, above which people are warned
+# Boxes of a picture that somebody shrank reach a smaller part of it; among so many, some touch the rim of their tile
+_ENOUGH_BOXES, _ENOUGH_ANSWERS, _RIM = 40, 8, 0.93
+_BEYOND, _BEYOND_SHARE = 1.05, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,27 @@ def _record(heard: Heard, objects: Sequence[int], quality: tuple[float, ...], na
         "unusable": heard.answer.unusable,
         "tokens": [heard.reply.tokens_in, heard.reply.tokens_out],
     }
+
+
+def frame_doubts(heard: Sequence[Heard], frame: Frame) -> list[str]:
+    """Say where numbers of boxes do not fit what they are taken for: every box would lie in a wrong place.
+
+    The released code of SemiEarth took pixels of the picture that its model saw, 448², for pixels of the one that was
+    sent, 518², and drew all boxes at 0.86 of their size. No single box shows that, but together they do.
+    """
+    reaches = [
+        max(shares_of(claim, frame, item.reply.seen if frame is Frame.SEEN else item.shown.picture))
+        for item in heard
+        for claim in item.answer.claims
+    ]
+    answers = sum(bool(item.answer.claims) for item in heard)
+    beyond = sum(reach > _BEYOND for reach in reaches)
+    check = f"the numbers may mean something else than `{frame}`: look at a tile, and check `--frame` and `--picture`"
+    if reaches and beyond > _BEYOND_SHARE * len(reaches):
+        return [f"{beyond} of {len(reaches)} boxes reach beyond their picture; {check}"]
+    if len(reaches) >= _ENOUGH_BOXES and answers >= _ENOUGH_ANSWERS and max(reaches) < _RIM:
+        return [f"no box of {len(reaches)} reaches beyond {100 * max(reaches):.0f} % of its picture; {check}"]
+    return []
 
 
 def warnings_of(heard: Sequence[Heard]) -> list[str]:

@@ -112,15 +112,21 @@ def place_boxes(
     return Placed(kept, dict(unknown), dict(dropped))
 
 
-def _placed(claim: Claim, found: int, frame: Frame, tile: Window, seen: tuple[int, int]) -> tuple[Box | None, str]:
-    xs, ys = (claim.numbers[0], claim.numbers[2]), (claim.numbers[1], claim.numbers[3])
+def shares_of(claim: Claim, frame: Frame, seen: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return left, top, right, bottom as shares of the picture, 0 … 1 where they lie in it."""
+    xs, ys = sorted((claim.numbers[0], claim.numbers[2])), sorted((claim.numbers[1], claim.numbers[3]))
     if frame is Frame.MILLE_YX:
         xs, ys = ys, xs
     height, width = {Frame.UNIT: (1, 1), Frame.MILLE: (1000, 1000), Frame.MILLE_YX: (1000, 1000)}.get(frame, seen)
-    left, right = (min(max(x / width, 0.0), 1.0) * tile.width for x in sorted(xs))
-    top, bottom = (min(max(y / height, 0.0), 1.0) * tile.height for y in sorted(ys))
-    if max(xs) <= 0 or max(ys) <= 0 or min(xs) >= width or min(ys) >= height:
+    return (xs[0] / width, ys[0] / height, xs[1] / width, ys[1] / height)
+
+
+def _placed(claim: Claim, found: int, frame: Frame, tile: Window, seen: tuple[int, int]) -> tuple[Box | None, str]:
+    shares = shares_of(claim, frame, seen)
+    if min(shares[2:]) <= 0 or max(shares[:2]) >= 1:
         return None, "outside"
+    left, right = (min(max(share, 0.0), 1.0) * tile.width for share in shares[::2])
+    top, bottom = (min(max(share, 0.0), 1.0) * tile.height for share in shares[1::2])
     if right - left < MIN_SIDE or bottom - top < MIN_SIDE:
         return None, "small"
     if (right - left) * (bottom - top) > MAX_SHARE * tile.height * tile.width:

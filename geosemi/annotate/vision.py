@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from geosemi import __version__
-from geosemi.annotate.account import Heard, records_of, warnings_of
+from geosemi.annotate.account import Heard, frame_doubts, records_of, warnings_of
 from geosemi.annotate.answer import parse_answer
 from geosemi.annotate.asking import Asking, Shown, Viewer
 from geosemi.annotate.boxes import Box, Frame, place_boxes
@@ -146,7 +146,8 @@ class Annotator:
                 scores += drawn
                 raster.write(row, [bits])
             facts = tally.facts(out, self.source)
-            facts = replace(facts, warnings=tuple(warnings_of([h for h in heard if h is not None])))
+            said = [item for item in heard if item is not None]
+            facts = replace(facts, warnings=(*frame_doubts(said, self.speaker.frame), *warnings_of(said)))
             style, record, _ = files_for(out)
             about = {"scene": scene.path.name, **self.speaker.identity, **self._understood_by}
             text = "".join(map(json_line, records_of(heard, merged, scores, names=legend.names, about=about)))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from chat_server import (
 from ground import NORTH_UP, UTM
 
 from geosemi.annotate.boxes import Frame
+from geosemi.annotate.pictures import resized
 from geosemi.annotate.server import ServerSpeaker
 from geosemi.annotate.settings import TileSettings
 from geosemi.annotate.store import AnswerStore
@@ -261,6 +263,41 @@ def test_hostile_answers_are_kept_as_text_and_do_nothing_else(tmp_path: Path):
     assert made == {"out.tif", "out.qml", "out.jsonl", "answers.jsonl"}
     kept = [json.loads(line)["answer"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert set(HOSTILE) == set(kept)
+
+
+def many(path: Path) -> None:
+    """A scene of many small objects, some of them on the borders of tiles."""
+    rng = np.random.default_rng(3)
+    image = rng.integers(1, 30, (3, HEIGHT, WIDTH), dtype=np.uint8)
+    for row in range(4, HEIGHT - 20, 40):
+        for col in range(4, WIDTH - 20, 40):
+            image[rng.integers(0, 3), row : row + 20, col : col + 20] = 255
+    profile = {"driver": "GTiff", "count": 3, "dtype": "uint8", "crs": UTM, "transform": NORTH_UP}
+    with rasterio.open(path, "w", height=HEIGHT, width=WIDTH, **profile) as d:
+        d.write(image)
+
+
+@pytest.mark.parametrize(
+    ("frame", "answer", "doubt"),
+    [
+        (Frame.PICTURE, written, None),
+        (Frame.MILLE, lambda rgb: written(rgb, mille=True), None),
+        # a server that shrinks the picture before its model sees it, as 518 to 448
+        (Frame.PICTURE, lambda rgb: written(resized(rgb, (448, 448))), r"no box of \d+ reaches beyond 8[78] % of"),
+        (Frame.PICTURE, lambda rgb: written(rgb, mille=True), r"\d+ of \d+ boxes reach beyond their picture"),
+        (Frame.MILLE, written, r"no box of \d+ reaches beyond 51 % of"),
+        (Frame.UNIT, written, r"\d+ of \d+ boxes reach beyond their picture"),
+    ],
+)  # fmt: skip
+def test_numbers_that_mean_something_else_are_noticed(tmp_path: Path, frame: Frame, answer, doubt):
+    many(tmp_path / "scene.tif")
+    with chat_server(lambda call: call.send(200, completion(answer(picture_of(call.request))))) as chat:
+        facts = run(annotator(chat.url, frame=frame), tmp_path)
+    doubts = [w for w in facts.warnings if "may mean something else" in w]
+    assert len(doubts) == (doubt is not None), facts.warnings
+    if doubt:
+        assert re.match(doubt, doubts[0]), doubts
+        assert "--frame" in doubts[0]
 
 
 def test_answers_that_are_cut_off_are_told(tmp_path: Path):
