@@ -29,6 +29,15 @@ TWO = PredictSettings(device="cpu,cpu", tile=96)
 ONE = PredictSettings(device="cpu", tile=96)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Two processes share the threads, and the number of threads decides last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     card = bundle_of(EdgeSegmenter()).card
