@@ -108,7 +108,7 @@ class Augment:
         """Return weakly augmented crops with truth.
 
         Args:
-            chips: raw chips with labels.
+            chips: raw chips with labels, perhaps with opinions.
             generator: on the CPU; see `geosemi.data.keyed`.
 
         Raises:
@@ -117,9 +117,12 @@ class Augment:
         """
         if chips.label is None:
             raise InputError(f"`{chips.place[0]}` has no label", hint="list it among the unlabelled scenes")
-        truth = chips.label.masked_fill(chips.label == self.ignore, IGNORE).to(torch.uint8)
-        unit, valid, layers = self._weak(chips, truth[:, None], generator)
-        return Labelled(self._normalised(unit), layers[:, 0].long().masked_fill(~valid, IGNORE))
+        layers = chips.label.masked_fill(chips.label == self.ignore, IGNORE).to(torch.uint8)[:, None]
+        if chips.opinion is not None:
+            layers = torch.cat([layers, chips.opinion.to(torch.uint8)], dim=1)
+        unit, valid, layers = self._weak(chips, layers, generator)
+        opinion = None if chips.opinion is None else layers[:, 1:].bool() & valid[:, None]
+        return Labelled(self._normalised(unit), layers[:, 0].long().masked_fill(~valid, IGNORE), opinion)
 
     def unlabelled(self, chips: Chips, generator: torch.Generator) -> Unlabelled:
         """Return weakly and strongly augmented crops and CutMix boxes; labels, if any, are not looked at.

@@ -31,10 +31,12 @@ class Labelled:
     Attributes:
         image: (B, C, H, W) float32, normalised.
         label: (B, H, W) int64, class ids; 255 where there is no truth (padding, nodata, unlabelled pixels).
+        opinion: (B, K, H, W) bool, or None: only methods that hold opinions against truth get them here.
     """
 
     image: Tensor
     label: Tensor
+    opinion: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ class ChipLoader:
         unlabelled: False for methods that learn from labels alone: their steps get twice the labelled chips instead,
             so that methods are compared at equal work (docs/methods.md).
         opinions: whether opinion rasters are read.
+        judged: whether labelled chips carry opinions too, to be held against truth.
         rank: of this process.
         ranks: number of processes.
     """
@@ -114,11 +115,13 @@ class ChipLoader:
         seed: int,
         unlabelled: bool,
         opinions: bool,
+        judged: bool = False,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
         self._settings, self._rank, self._ranks = settings, rank, ranks
         self._silent_classes = len(scenes.legend) if opinions and scenes.has_opinions else 0
+        self._judged = judged and opinions
         size = settings.size
         keep = _bytes(scenes, split) <= KEEP_BYTES
         by_name = {s.name: s for s in scenes.scenes}
@@ -133,7 +136,7 @@ class ChipLoader:
                         scenes.legend,
                         data,
                         with_label=labels,
-                        with_opinion=opinions and not labels,
+                        with_opinion=opinions and (judged or not labels),
                         keep=keep,
                     ),
                 )
@@ -173,7 +176,8 @@ class ChipLoader:
         labelled = self._settings.labelled * (1 if self._unlabelled else 2)
         for samples in loader:
             with_truth, without = samples[:labelled], samples[labelled:]
-            yield self._chips(with_truth, 0), self._chips(without, self._silent_classes) if without else None
+            judged = self._silent_classes if self._judged else 0
+            yield self._chips(with_truth, judged), self._chips(without, self._silent_classes) if without else None
 
     @staticmethod
     def _chips(samples: Sequence[tuple[dict[str, Any], str]], silent_classes: int) -> Chips:
@@ -203,7 +207,7 @@ class _Plan:
         return (self._loader.spots(t) for t in range(self._start, self._stop))
 
 
-def validation_chips(
+def validation_chips(  # noqa: PLR0913 - what is read, and how much of it is shown
     scenes: SceneSet,
     regions: Sequence[Region],
     data: DataSettings,
@@ -211,6 +215,8 @@ def validation_chips(
     size: int,
     batch: int,
     only: Collection[int] | None = None,
+    hidden: Sequence[Region] = (),
+    opinions: bool = False,
 ) -> Iterator[Chips]:
     """Yield chips that cover regions, each pixel's truth given once: it is 255 where an earlier chip showed it already
     and outside the region.
@@ -222,28 +228,32 @@ def validation_chips(
         size: side of a chip in pixels.
         batch: most chips at a time.
         only: numbers of the chips wanted, of `count_chips(regions, size)`; the others are not read. None takes all.
+        hidden: regions whose truth is left out, because training knows it.
+        opinions: whether opinion rasters are read.
     """  # noqa: D205
     used = {r.scene for r in regions}
     datasets = {
-        s.name: SceneDataset(s, scenes.legend, data, with_label=True, with_opinion=False, keep=False)
+        s.name: SceneDataset(s, scenes.legend, data, with_label=True, with_opinion=opinions, keep=False)
         for s in scenes.scenes
         if s.name in used
     }
+    silent = len(scenes.legend) if opinions else 0
     samples: list[dict[str, Any]] = []
     places: list[str] = []
-    for number, (name, chip, fresh) in enumerate(_cover_once(regions, size)):
+    for number, (name, chip, fresh) in enumerate(_cover_once(regions, size, hidden)):
         if only is not None and number not in only:
             continue
         dataset = datasets[name]
         sample = dataset[to_slices(dataset.source.scene.grid, chip)]
-        sample["mask"] = sample["mask"].masked_fill(~fresh, NO_TRUTH)
+        truth = sample.get("mask", torch.full(fresh.shape, NO_TRUTH))
+        sample["mask"] = truth.masked_fill(~fresh, NO_TRUTH)
         samples.append(sample)
         places.append(f"{name}@{chip.row},{chip.col}")
         if len(samples) == batch:
-            yield to_chips(samples, places)
+            yield to_chips(samples, places, silent)
             samples, places = [], []
     if samples:
-        yield to_chips(samples, places)
+        yield to_chips(samples, places, silent)
 
 
 def count_chips(regions: Sequence[Region], size: int) -> int:
@@ -251,11 +261,18 @@ def count_chips(regions: Sequence[Region], size: int) -> int:
     return sum(1 for r in regions for _ in cover(r.window.height, r.window.width, size))
 
 
-def _cover_once(regions: Sequence[Region], size: int) -> Iterator[tuple[str, Window, torch.Tensor]]:
-    """Yield scene, chip and the pixels of the chip (size, size) bool that lie in the region and in no chip before."""
+def _cover_once(
+    regions: Sequence[Region], size: int, hidden: Sequence[Region]
+) -> Iterator[tuple[str, Window, torch.Tensor]]:
+    """Yield scene, chip and the pixels of the chip (size, size) bool that lie in the region, in none of the hidden
+    ones and in no chip before.
+    """  # noqa: D205
     for region in regions:
         area = region.window
         unseen = torch.ones(area.shape, dtype=torch.bool)
+        for part in (r.window.intersection(area) for r in hidden if r.scene == region.scene):
+            if part is not None:
+                unseen[Window(part.row - area.row, part.col - area.col, part.height, part.width).slices] = False
         for window in cover(area.height, area.width, size):
             fresh = torch.zeros((size, size), dtype=torch.bool)
             fresh[: window.height, : window.width] = unseen[window.slices]

@@ -1,5 +1,7 @@
 """What the methods with a teacher share: a student, and its moving average."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -32,6 +34,10 @@ class AveragedTeacher(Method):
     def after_step(self, progress: Progress) -> None:
         """Move the teacher towards the student: ρ = min(1 − 1/(t + 1), ema)."""
         update_ema(self.teacher, self.student, ema_ratio(progress.step, ceiling=self._ema))
+
+    def networks(self) -> Mapping[str, Segmenter]:
+        """Return student and teacher."""
+        return {"student": self.student, "teacher": self.teacher}
 
     def predictor(self) -> Segmenter:
         """Return the teacher.

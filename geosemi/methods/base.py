@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from geosemi.data.batch import Batch, Unlabelled
 from geosemi.errors import InputError
+from geosemi.methods.pseudo import Beliefs
 from geosemi.models.segmenter import Segmenter
 
 IGNORE = 255  # label value of pixels without truth, in every batch
@@ -47,6 +48,9 @@ class Method(nn.Module, ABC):
     uses_opinions: bool = False
     """Whether opinion layers change what this method learns."""
 
+    judges_opinions: bool = False
+    """Whether it holds opinions against truth: then labelled crops carry them, too."""
+
     @abstractmethod
     def forward(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """Return named scalar losses, already weighted; the loop minimises their sum."""
@@ -54,6 +58,14 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def predictor(self) -> Segmenter:
         """Return the network that a user ships."""
+
+    def networks(self) -> Mapping[str, Segmenter]:
+        """Return the networks whose quality is worth a curve, by name."""
+        return {"model": self.predictor()}
+
+    def beliefs(self, crops: Unlabelled) -> Beliefs | None:  # noqa: ARG002 - for those that make some
+        """Return what it would learn from crops, without learning; None where it makes no pseudo-labels."""
+        return None
 
     def after_step(self, progress: Progress) -> None:
         """Update what gradients do not: moving averages, banks. `progress.step` is the step just finished."""

@@ -9,7 +9,7 @@ from geosemi.data.batch import Batch, Unlabelled
 from geosemi.methods.averaged import AveragedTeacher
 from geosemi.methods.base import Progress
 from geosemi.methods.losses import consistency, cross_entropy, ramp_up
-from geosemi.methods.pseudo import Pseudo, mix
+from geosemi.methods.pseudo import Beliefs, Pseudo, mix
 from geosemi.methods.settings import FixMatchSettings
 from geosemi.models.segmenter import Segmenter
 
@@ -26,17 +26,17 @@ class FixMatch(AveragedTeacher):
     def forward(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """Return `supervised` and `consistency`."""
         x, u = batch.labelled, self.require_unlabelled(batch)
-        target = self.believe(u)
-        strong, target = mix(u.strong[0], target, u.boxes[0])
+        held = self.beliefs(u)
+        self._facts = {"trusted": held.after.trusted_share, **held.facts}
+        strong, target = mix(u.strong[0], held.after, u.boxes[0])
         on_x, on_u = self.student(torch.cat([x.image, strong])).split([len(x.image), len(strong)])
         weight = ramp_up(progress.fraction / self._warm_up) if self._warm_up else 1.0
         return {"supervised": cross_entropy(on_x, x.label) / 2, "consistency": weight * consistency(on_u, target) / 2}
 
-    def believe(self, crops: Unlabelled) -> Pseudo:
+    def beliefs(self, crops: Unlabelled) -> Beliefs:
         """Return un-mixed pseudo-labels of the weak views, and which of them are trusted."""
         target = Pseudo.from_logits(self.teach(crops.weak), crops.valid, threshold=self._threshold)
-        self._facts = {"trusted": target.trusted_share}
-        return target
+        return Beliefs(target, target)
 
     def report(self) -> Mapping[str, Tensor]:
         """Return `trusted`, the share of valid unlabelled pixels that the last step learnt from, before mixing."""

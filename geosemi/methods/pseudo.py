@@ -1,6 +1,7 @@
 """Machine truth: what a teacher says about unlabelled pixels, which of it is trusted, and how CutMix moves it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -39,6 +40,21 @@ class Pseudo:
     def trusted_share(self) -> Tensor:
         """Trusted pixels as a share of the valid ones, a scalar."""
         return self.trusted.sum() / self.valid.sum().clamp(min=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Beliefs:
+    """Un-mixed pseudo-labels before and after an opinion was heard; the same object where there is none.
+
+    Attributes:
+        before: what would be learnt from the teacher alone, under the same last filter.
+        after: what is learnt from.
+        facts: scalars worth a line in the run's curves.
+    """
+
+    before: Pseudo
+    after: Pseudo
+    facts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def mix(image: Tensor, target: Pseudo, box: Tensor) -> tuple[Tensor, Pseudo]:

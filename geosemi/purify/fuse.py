@@ -20,13 +20,16 @@ class Audit:
     Attributes:
         low: confidence below τ.
         agreeing: low, and the teacher's class is among the opinion's.
-        conflicting: low, and the opinion has one other class (in rules without `drop`: other classes).
-        ambiguous: low, and several other classes cover the pixel, which is dropped.
+        conflicting: low, and the opinion has one other class.
+        ambiguous: low, and several other classes cover the pixel.
         silent: low, and the opinion says nothing.
+        dropped: kept out of the loss, because nobody knows: the ambiguous pixels, in rules with `drop`.
         replaced: the opinion's class took the place of the teacher's.
         passing_before: would pass the last filter without purification.
         passing_after: pass it now.
-        refined_passing: pass it now and were low before. If this stays 0, purification teaches nothing.
+        refined_passing: pass it now and were low before.
+        changed: training sees something else than without purification: the pixel came in, fell out, or has another
+            label. If this stays 0, purification teaches nothing.
     """
 
     low: Tensor
@@ -34,10 +37,12 @@ class Audit:
     conflicting: Tensor
     ambiguous: Tensor
     silent: Tensor
+    dropped: Tensor
     replaced: Tensor
     passing_before: Tensor
     passing_after: Tensor
     refined_passing: Tensor
+    changed: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,9 @@ class Purified:
     audit: Audit
 
 
-def purify(label: Tensor, confidence: Tensor, *, opinion: Tensor, valid: Tensor, rules: Rules) -> Purified:
+def purify(
+    label: Tensor, confidence: Tensor, *, opinion: Tensor, valid: Tensor, rules: Rules, trust: Tensor | None = None
+) -> Purified:
     """Weigh a teacher's pseudo-labels against an opinion (Eqs. 5 to 11 of the paper, under one reading of them).
 
     Pixels of at least τ confidence, and those on which the opinion is silent, stay as they are; mode `released`
@@ -69,29 +76,35 @@ def purify(label: Tensor, confidence: Tensor, *, opinion: Tensor, valid: Tensor,
         opinion: (B, K, H, W) bool, True where a class was seen.
         valid: (B, H, W) bool; only these pixels count in the audit.
         rules: how to weigh.
+        trust: (K,) float32, 0 … 1: what the opinion's score of each class is multiplied with; a class of 0 is not
+            heard at all. None trusts all fully.
     """
-    scores = evidence(opinion, rules)
+    if trust is not None:
+        opinion = opinion & (trust > 0)[:, None, None]
+    scores = evidence(opinion, rules) if trust is None else evidence(opinion, rules) * trust[:, None, None]
     best, first = scores.max(dim=1)
     own = scores.gather(1, label[:, None])[:, 0]
     low = confidence < rules.tau_conf
     spoken = opinion.any(dim=1)
-    agrees = opinion.gather(1, label[:, None])[:, 0]
+    agrees = low & opinion.gather(1, label[:, None])[:, 0]
+    differs = low & spoken & ~agrees
+    ambiguous = differs & (opinion.sum(dim=1) > 1)
     if rules.evidence == "softmax":
         # As released: an opinion speaks where v > .1, for K < 10 on silent pixels too; what is not replaced is fused.
         speaks = low & (best > 0.1)
         replaced = speaks & (label != first) & (confidence < rules.conflict_max_conf)
         fused, dropped = speaks & ~replaced, torch.zeros_like(low)
     else:
-        differs = low & spoken & ~agrees
-        dropped = differs & (opinion.sum(dim=1) > 1) & (rules.ambiguous == "drop")
+        dropped = ambiguous if rules.ambiguous == "drop" else torch.zeros_like(low)
         replaced = differs & ~dropped & (confidence < rules.conflict_max_conf)
-        fused = low & agrees
+        fused = agrees
     joint = fuse(confidence, own, tau=rules.tau_conf, fusion=rules.fusion)
     after = torch.where(replaced, best, torch.where(fused, joint, confidence))
-    passes = ~dropped & (after >= rules.post_threshold)
-    groups = (low, low & agrees, low & spoken & ~agrees & ~dropped, dropped, low & ~spoken, replaced)
-    passing = (confidence >= rules.post_threshold, passes, passes & low)
-    audit = Audit(*(_share(pixels, valid) for pixels in (*groups, *passing)))  # in the order of its attributes
+    passed, passes = confidence >= rules.post_threshold, ~dropped & (after >= rules.post_threshold)
+    changed = (passed != passes) | (passes & replaced)
+    groups = (low, agrees, differs & ~ambiguous, ambiguous, low & ~spoken, dropped, replaced)
+    shares = _shares(torch.stack([*groups, passed, passes, passes & low, changed]), valid)
+    audit = Audit(*shares)  # in the order of its attributes
     return Purified(torch.where(replaced, first, label), after, ~dropped, audit)
 
 
@@ -121,5 +134,6 @@ def fuse(confidence: Tensor, score: Tensor, *, tau: float, fusion: Fusion) -> Te
     return torch.maximum(confidence, score)
 
 
-def _share(pixels: Tensor, valid: Tensor) -> Tensor:
-    return (pixels & valid).sum() / valid.sum().clamp(min=1)
+def _shares(pixels: Tensor, valid: Tensor) -> Tensor:
+    """Return the share of the valid pixels (B, H, W) in each of N sets (N, B, H, W): one pass instead of N."""
+    return (pixels & valid).flatten(1).sum(dim=1) / valid.sum().clamp(min=1)

@@ -13,6 +13,7 @@ from geosemi.settings import Settings
 
 Mode = Literal["off", "paper", "released", "recommended"]
 Fusion = Literal["eq10", "noisy_or", "max"]
+Trust = Literal["full", "measured"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,12 @@ class PurifySettings(Settings):
         fusion: see `Rules`.
         conflict_max_conf: see `Rules`.
         post_threshold: see `Rules`.
+        trust: `full` believes every class of the opinion alike; `measured` compares opinion and teacher on the labelled
+            crops while training, and shrinks or silences the classes on which the opinion is worse.
     """
 
     mode: Mode = "recommended"
+    trust: Trust = "full"
     tau_conf: float | None = Field(default=None, gt=0, le=1)
     gamma: float | None = Field(default=None, gt=0, lt=1)
     fusion: Fusion | None = None
@@ -69,7 +73,8 @@ class PurifySettings(Settings):
 
     @model_validator(mode="after")
     def _fixed_modes_take_no_numbers(self) -> Self:
-        if self.mode in {"off", "released"} and (given := self._given()):
+        given = [*self._given(), *(["trust: measured"] if self.trust == "measured" else [])]
+        if self.mode in {"off", "released"} and given:
             raise ValueError(f"mode `{self.mode}` is fixed, leave out {', '.join(f'`{name}`' for name in given)}")
         return self
 
@@ -84,4 +89,4 @@ class PurifySettings(Settings):
         return replace(RULES[self.mode], **given)
 
     def _given(self) -> dict[str, Any]:
-        return self.model_dump(exclude={"mode"}, exclude_none=True)
+        return self.model_dump(exclude={"mode", "trust"}, exclude_none=True)

@@ -19,6 +19,8 @@ from geosemi.train.settings import RunSettings
 from geosemi.yamlfile import read_yaml
 
 CHECKPOINTS, CONFIG, SPLIT, STATISTICS = "checkpoints", "config.yaml", "split.json", "statistics.json"
+METRICS, VALIDATION, FACTS = "metrics.csv", "validation.csv", "run.json"
+AUDIT, AUDIT_TABLE, PANELS = "audit.json", "audit.csv", "panels"
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -83,6 +85,7 @@ def _deciding(settings: RunSettings) -> dict[str, Any]:
     """Return what decides the result; where files lie, where it runs and how often it saves does not."""
     plain = settings.model_dump(mode="json")
     del plain["train"]["device"], plain["train"]["save_every"], plain["chips"]["workers"], plain["data"]["root"]
+    del plain["train"]["audit_chips"]
     if _is_path(settings.model.weights):
         plain["model"]["weights"] = Path(plain["model"]["weights"]).name
     return plain

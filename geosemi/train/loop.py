@@ -62,6 +62,7 @@ class ChipSource(Protocol):
 
 Validate = Callable[[Segmenter, Fabric], Scores]
 Keep = Callable[[Segmenter, int, Scores | None], None]
+Examine = Callable[[Method, int, Fabric], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Trainer:
         watcher: who is told.
         validate: scores the predictor on validation ground, or None.
         keep: called with the predictor when it is the best so far (and at the end where there is no validation).
+        examine: called on rank 0 with every validation, or None; it looks on and changes nothing.
     """
 
     method: Method
@@ -104,6 +106,7 @@ class Trainer:
     watcher: Watcher
     validate: Validate | None
     keep: Keep
+    examine: Examine | None = None
 
     def fit(self, fabric: Fabric, *, resume: bool) -> Outcome:
         """Train to the end, or until somebody asks to stop.
@@ -171,6 +174,7 @@ class _Run:
                 better = self._validate(state)
                 if better is not None:
                     state = replace(state, best=better, best_step=state.step)
+                self._examine(state.step)
             stopped = self._anywhere(bool(stop))
             if stopped or state.step % save_every == 0 or state.step == self.total:
                 self._save(state)
@@ -252,6 +256,14 @@ class _Run:
             if best or (state.best < 0 and state.step == self.total):
                 trainer.keep(predictor, state.step, scores)
         return scores.miou if best else None
+
+    def _examine(self, step: int) -> None:
+        if self.trainer.examine is None or not self.fabric.is_global_zero:
+            return
+        self.model.eval()
+        with torch.no_grad():
+            self.trainer.examine(self.trainer.method, step, self.fabric)
+        self.model.train()
 
     def _save(self, state: State) -> None:
         if self.fabric.is_global_zero:

@@ -1,13 +1,15 @@
 """A whole training run: find the data, divide it, train, and leave a folder that a stranger can predict with.
 
 The run folder holds `config.yaml` (the resolved settings), `split.json` (who was trained and validated on),
-`statistics.json` (of the bands), the curves, `checkpoints/`, `bundle.safetensors` (the best predictor),
+`statistics.json` (of the bands), the curves, the audit, `checkpoints/`, `bundle.safetensors` (the best predictor),
 `validation.png` and `run.json` (how it came to be).
 """
 
 import json
+import platform
 import statistics
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -24,14 +26,17 @@ from geosemi.errors import ConfigError, OutputError
 from geosemi.geo.commit import write_files
 from geosemi.methods.base import Method
 from geosemi.methods.build import build_method
+from geosemi.methods.settings import SemiEarthSettings
 from geosemi.metrics import Confusion, Scores, score
 from geosemi.models.build import build_segmenter
 from geosemi.models.bundle import Bundle, Card
 from geosemi.models.segmenter import Segmenter
 from geosemi.models.spec import BUNDLE
+from geosemi.train.audit import Examiner
 from geosemi.train.device import require_device
 from geosemi.train.folder import (
     CHECKPOINTS,
+    FACTS,
     SPLIT,
     STATISTICS,
     fingerprint,
@@ -43,10 +48,12 @@ from geosemi.train.loop import Outcome, Trainer
 from geosemi.train.pictures import Panel, draw_panels
 from geosemi.train.prepared import Prepared, describe, prepare_run, trained_scenes
 from geosemi.train.settings import RunSettings
+from geosemi.train.verdict import conclude
 from geosemi.train.watch import Silent, Watcher
 
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _PANELS = 6
+_TOLD = ("geosemi", "torch", "torchvision", "torchgeo", "lightning", "timm", "rasterio", "numpy")  # versions
 
 
 def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Watcher | None = None) -> Path:
@@ -85,11 +92,17 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
         watcher=watcher,
         validate=_Validator(settings, prepared) if prepared.split.validation else None,
         keep=lambda model, step, scores: _keep(out, settings, prepared, model, step, scores),
+        examine=Examiner(out, settings, prepared, resume=resume) if settings.train.audit_chips else None,
     )
     outcome = trainer.fit(fabric, resume=resume)
     if fabric.is_global_zero:
-        _draw(out, settings, prepared, fabric)
-        _write_facts(out, prepared, outcome)
+        shipped = Bundle.load(out / BUNDLE)
+        _draw(out, shipped, settings, prepared, fabric)
+        _write_facts(out, shipped.card, prepared, outcome)
+        mode = settings.method.purify.mode if isinstance(settings.method, SemiEarthSettings) else "off"
+        warning = conclude(out, prepared.scenes.legend, mode=None if mode == "off" else mode)
+        if warning:
+            watcher.note(f"warning: {warning}")
     fabric.barrier()
     return out / BUNDLE
 
@@ -140,6 +153,7 @@ def _chips(settings: RunSettings, prepared: Prepared, method: Method, fabric: Fa
         seed=settings.train.seed,
         unlabelled=method.needs_unlabelled,
         opinions=method.uses_opinions,
+        judged=method.judges_opinions,
         rank=fabric.global_rank,
         ranks=fabric.world_size,
     )
@@ -211,7 +225,7 @@ def _keep(
     Bundle(model, card).save(out / BUNDLE)
 
 
-def _draw(out: Path, settings: RunSettings, prepared: Prepared, fabric: Fabric) -> None:
+def _draw(out: Path, shipped: Bundle, settings: RunSettings, prepared: Prepared, fabric: Fabric) -> None:
     """Draw what the shipped model makes of a few chips, spread over the validation ground; only those are read."""
     regions, size = prepared.split.validation, settings.augment.size
     total = count_chips(regions, size)
@@ -219,7 +233,7 @@ def _draw(out: Path, settings: RunSettings, prepared: Prepared, fabric: Fabric) 
     if not count:
         return
     chosen = {i * total // count for i in range(count)}
-    model = Bundle.load(out / BUNDLE).model.to(fabric.device)
+    model = shipped.model.to(fabric.device)
     panels = []
     for chips in validation_chips(prepared.scenes, regions, settings.data, size=size, batch=1, only=chosen):
         label = predict_chips(model, chips.image.to(fabric.device), prepared.radiometry, fabric).cpu()
@@ -230,11 +244,14 @@ def _draw(out: Path, settings: RunSettings, prepared: Prepared, fabric: Fabric) 
     write_files({out / "validation.png": picture})
 
 
-def _write_facts(out: Path, prepared: Prepared, outcome: Outcome) -> None:
+def _write_facts(out: Path, card: Card, prepared: Prepared, outcome: Outcome) -> None:
     facts = {
         "version": __version__,
         "command": " ".join(["geosemi", *sys.argv[1:]]),
         "torch": torch.__version__,
+        "software": {"python": platform.python_version()} | {name: version(name) for name in _TOLD},
+        "classes": [{"name": c.name, "colour": c.colour} for c in prepared.scenes.legend],
+        "validation": card.provenance["validation"],
         "steps": outcome.steps,
         "best_step": outcome.best_step,
         "best_miou": outcome.best if outcome.best == outcome.best else None,
@@ -242,7 +259,7 @@ def _write_facts(out: Path, prepared: Prepared, outcome: Outcome) -> None:
         "train_blocks": prepared.split.train_blocks,
         "leaky": prepared.split.leaky,
     }
-    write_files({out / "run.json": json.dumps(facts, indent=1).encode()})
+    write_files({out / FACTS: json.dumps(facts, indent=1).encode()})
 
 
 def _make_folder(out: Path) -> None:

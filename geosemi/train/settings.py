@@ -27,6 +27,9 @@ class TrainSettings(Settings):
     save_every: int | None = Field(
         None, ge=1, description="steps between checkpoints; as often as validation if not given"
     )
+    audit_chips: int = Field(
+        16, ge=0, description="chips of each ground that the audit looks at with every validation; 0 for no audit"
+    )
     protocol: str = Field("default", description="how validation is scored: a preset of `geosemi.metrics.PRESETS`")
     seed: int = Field(0, ge=0, description="of weights, order and augmentation (the split has its own)")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to compute")

@@ -221,8 +221,8 @@ def test_semiearth_by_hand():
     facts = {name: value.item() for name, value in method.report().items()}
     assert facts == {
         "trusted": 1.0, "purify/low": 0.5, "purify/agreeing": 0.25, "purify/conflicting": 0.25, "purify/ambiguous": 0.0,
-        "purify/silent": 0.0, "purify/replaced": 0.25, "purify/passing_before": 0.5, "purify/passing_after": 1.0,
-        "purify/refined_passing": 0.5,
+        "purify/silent": 0.0, "purify/dropped": 0.0, "purify/replaced": 0.25, "purify/passing_before": 0.5,
+        "purify/passing_after": 1.0, "purify/refined_passing": 0.5, "purify/changed": 0.5,
     }  # fmt: skip
 
 
@@ -243,6 +243,7 @@ def test_ambiguous_pixels_are_kept_out():
     method(Batch(labelled(), unlabelled(WEAK, STRONG, opinion=opinion)), START)
     assert method.report()["trusted"].item() == 0.75  # .55 would pass the filter
     assert method.report()["purify/ambiguous"].item() == 0.25
+    assert method.report()["purify/dropped"].item() == 0.25
 
 
 def test_the_last_filter():

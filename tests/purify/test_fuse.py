@@ -146,9 +146,17 @@ def scene(seed: int, classes: int) -> dict[str, torch.Tensor]:
     return {"label": label, "confidence": confidence, "opinion": opinion, "valid": valid}
 
 
-def run(pixels: dict[str, torch.Tensor], rules: Rules) -> Purified:
+PIXEL_B = {
+    "label": torch.tensor([[[TREE]]]),
+    "confidence": torch.tensor([[[0.6]]]),
+    "opinion": torch.tensor([False, False, False, True, False, False]).reshape(1, 6, 1, 1),
+    "valid": torch.ones(1, 1, 1, dtype=torch.bool),
+}
+
+
+def run(pixels: dict[str, torch.Tensor], rules: Rules, trust: torch.Tensor | None = None) -> Purified:
     label, confidence = pixels["label"], pixels["confidence"]
-    return purify(label, confidence, opinion=pixels["opinion"], valid=pixels["valid"], rules=rules)
+    return purify(label, confidence, opinion=pixels["opinion"], valid=pixels["valid"], rules=rules, trust=trust)
 
 
 @settings(max_examples=100, deadline=None)
@@ -161,7 +169,7 @@ def test_released_rules_cannot_change_training(seed: int, classes: int):
     assert torch.equal(before, after)  # the loss sees the same pixels …
     assert torch.equal(result.label[before], pixels["label"][before])  # … with the same labels …
     assert torch.equal(result.confidence[before], pixels["confidence"][before])
-    assert result.audit.refined_passing == 0  # … and the audit says so
+    assert result.audit.refined_passing == result.audit.changed == 0  # … and the audit says so
 
 
 def test_released_rules_do_rewrite_labels_that_nobody_trains_on():
@@ -184,6 +192,11 @@ def test_sure_pixels_stay_and_the_audit_adds_up(seed: int, rules: Rules):
     audit = result.audit
     parts = audit.agreeing + audit.conflicting + audit.ambiguous + audit.silent
     torch.testing.assert_close(parts, audit.low)
+    assert audit.dropped == (audit.ambiguous if rules.ambiguous == "drop" else 0)
+    passed = (pixels["confidence"] >= rules.post_threshold) & pixels["valid"]
+    passes = result.keep & (result.confidence >= rules.post_threshold) & pixels["valid"]
+    changed = (passed ^ passes) | (passed & passes & (result.label != pixels["label"]))
+    torch.testing.assert_close(audit.changed, changed.sum() / pixels["valid"].sum())
     assert audit.refined_passing <= audit.passing_after <= audit.passing_before + audit.refined_passing + 1e-6
 
 
@@ -222,7 +235,27 @@ def test_conflict_limit_leaves_surer_teachers_alone():
     assert (float(result.audit.conflicting), float(result.audit.replaced)) == (1.0, 0.5)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([PAPER, RECOMMENDED, GAMMA_EQ10]), st.integers(0, 5))
+def test_a_class_without_trust_is_not_heard(seed: int, rules: Rules, silenced: int):
+    pixels = scene(seed, 6)
+    trust = torch.ones(6).index_fill(0, torch.tensor(silenced), 0)
+    quiet = pixels["opinion"].clone()
+    quiet[:, silenced] = False
+    told, never = run(pixels, rules, trust), run(pixels | {"opinion": quiet}, rules)
+    assert torch.equal(told.label, never.label)
+    assert torch.equal(told.confidence, never.confidence)
+    assert torch.equal(told.keep, never.keep)
+    full, plain = run(pixels, rules, torch.ones(6)), run(pixels, rules)
+    assert torch.equal(full.confidence, plain.confidence)
+
+
+def test_less_trust_is_less_confidence():
+    result = [run(PIXEL_B, RECOMMENDED, torch.full((6,), t)) for t in (1.0, 0.5, 0.1)]
+    assert [float(r.confidence) for r in result] == pytest.approx([0.98, 1 - 0.4 * 0.525, 1 - 0.4 * 0.905])
+
+
 def test_nothing_valid_gives_zero_shares():
     pixels = scene(3, 6) | {"valid": torch.zeros(2, 8, 8, dtype=torch.bool)}
     audit = run(pixels, RECOMMENDED).audit
-    assert [float(getattr(audit, f.name)) for f in fields(Audit)] == [0.0] * 9
+    assert [float(getattr(audit, f.name)) for f in fields(Audit)] == [0.0] * 11

@@ -26,6 +26,13 @@ def test_fixed_modes_refuse_numbers(mode: str):
         PurifySettings(mode=mode, gamma=0.5, fusion="max")
 
 
+@pytest.mark.parametrize("mode", ["off", "released"])
+def test_fixed_modes_measure_no_trust(mode: str):
+    with pytest.raises(ValidationError, match=f"mode `{mode}` is fixed, leave out `trust: measured`"):
+        PurifySettings(mode=mode, trust="measured")
+    assert PurifySettings(trust="measured").rules() == RULES["recommended"]
+
+
 def test_unknown_and_impossible_values_are_refused():
     with pytest.raises(ValidationError, match="Extra inputs"):
         PurifySettings(tau=0.5)

@@ -40,8 +40,8 @@ class TestFolder:
         out, _, _ = finished
         names = {p.name for p in out.iterdir()}
         assert names == {
-            "bundle.safetensors", "checkpoints", "config.yaml", "metrics.csv", "run.json", "split.json",
-            "statistics.json", "tensorboard", "validation.csv", "validation.png",
+            "audit.csv", "audit.json", "bundle.safetensors", "checkpoints", "config.yaml", "metrics.csv", "panels",
+            "run.json", "split.json", "statistics.json", "tensorboard", "validation.csv", "validation.png",
         }  # fmt: skip
         assert [p.name for p in sorted((out / "checkpoints").iterdir())] == [
             "step-00000020.safetensors",
@@ -159,8 +159,9 @@ class TestWords:
         scenery.country(tmp_path / "data", side=96, opinions=opinions)
         watch = scenery.Watch()
         train(scenery.run_settings(tmp_path / "data", method, train={"steps": 1}), tmp_path / "run", watcher=watch)
-        lines = [n for n in watch.notes if "opinion" in n]
+        lines = [n for n in watch.notes if "opinion" in n and not n.startswith("warning")]
         assert len(lines) == said
+        assert sum(n.startswith("warning: purification changed nothing") for n in watch.notes) == said
         assert all("purification is off" in n and "geosemi annotate" in n and "\n" not in n for n in lines)
         assert len(watch.steps) == 1
 
