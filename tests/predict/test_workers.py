@@ -49,7 +49,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture
 def scene(make_scene):
-    image = np.random.default_rng(0).integers(30, 220, (3, 1100, 130)).astype("uint8")
+    image = np.random.default_rng(0).integers(30, 220, (3, 2200, 100)).astype("uint8")
     image[:, 480:560, 20:70] = 0
     return make_scene(image=image, nodata=0, compress="lzw", tiled=True, blockxsize=128, blockysize=128)
 
@@ -89,7 +89,7 @@ def test_two_processes_give_the_bytes_of_one(bundle, scene, tmp_path, wanted):
     facts = run(bundle, scene, out, TWO, on_progress=lambda *step: steps.append(step))
     assert content(out) == wanted
     assert facts.device == "cpu,cpu"
-    assert sum(facts.pixels) + facts.nodata == 1100 * 130
+    assert sum(facts.pixels) + facts.nodata == 2200 * 100
     assert steps[-1][0] == steps[-1][1]
     assert len(steps) > 10
 
