@@ -16,6 +16,8 @@ from geosemi.cli.prepare import EPILOG as PREPARE_EPILOG
 from geosemi.cli.prepare import prepare
 from geosemi.cli.quantize import EPILOG as QUANTIZE_EPILOG
 from geosemi.cli.quantize import quantize
+from geosemi.cli.report import EPILOG as REPORT_EPILOG
+from geosemi.cli.report import report
 from geosemi.cli.train import EPILOG as TRAIN_EPILOG
 from geosemi.cli.train import train
 from geosemi.cli.vectorize import EPILOG as VECTORIZE_EPILOG
@@ -58,6 +60,7 @@ app.command(rich_help_panel=APPLY, epilog=PREDICT_EPILOG)(predict)
 app.command(rich_help_panel=APPLY, epilog=QUANTIZE_EPILOG)(quantize)
 app.command(rich_help_panel=APPLY, epilog=VECTORIZE_EPILOG)(vectorize)
 app.command(rich_help_panel=INSPECT, epilog=EVALUATE_EPILOG)(evaluate)
+app.command(rich_help_panel=INSPECT, epilog=REPORT_EPILOG)(report)
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ FAILURES: dict[str, tuple[list[str], int]] = {
     "quantize": (["none.tif", "--labels", "labels.tif"], 3),
     "vectorize": (["none.tif", "--out", "map.gpkg"], 3),
     "evaluate": (["none.tif", "labels.tif"], 3),
+    "report": (["none"], 3),
     "prepare": (["--dataset", "potsdam", "--source", "none", "--out", "tiles"], 3),
 }
 

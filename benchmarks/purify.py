@@ -1,0 +1,357 @@
+"""Does purification help, how good must an opinion be, and what does a real map bring?
+
+    python benchmarks/purify.py modes   --on sample --out runs/purify            # fixmatch against every mode
+    python benchmarks/purify.py modes   --on dubai --data ../shared/data/dubai --out runs/purify
+    python benchmarks/purify.py quality --on sample --out runs/purify            # gain over precision and recall
+    python benchmarks/purify.py layers  --data ../shared/data --out runs/purify  # maps of Kampala and New Brunswick
+
+All arms of an experiment share network, data, split, steps and every setting of `fixmatch`'s own configuration; they
+differ in purification alone. Opinions of `modes` and `quality` are SIMULATED from the truth by `geosemi annotate
+--provider labels`; those of `layers` are polygons of which a part was left out, moved and given wrong classes, read by
+`--provider layer`. Prints a Markdown table, mean ± standard deviation over seeds, and draws a picture. What is done is
+not done again, and a run that was cut goes on.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+from matplotlib.figure import Figure
+
+REPO = Path(__file__).parents[1]
+SURE = {"method.purify.tau_conf": 0.95, "method.purify.conflict_max_conf": 0.7}  # the gap between the filters is closed
+ARMS: Mapping[str, Mapping[str, object]] = {
+    "fixmatch": {"method.name": "fixmatch"},
+    "released": {"method.purify.mode": "released"},
+    "paper": {"method.purify.mode": "paper"},
+    "recommended": {"method.purify.mode": "recommended"},
+    "recommended, τ .95": SURE,
+    "recommended, τ .95, trust measured": {**SURE, "method.purify.trust": "measured"},
+}
+KEPT, MOVED, WRONG = (
+    0.6,
+    (1.5, 1.0),
+    0.1,
+)  # of a map's polygons: share that stays, metres east and north, share mistaken
+NEW_BRUNSWICK = {"1": "forest", "2": "water", "3": "road", "4": "building"}  # its column Quatreclasses; 255 is rails
+
+
+def main() -> None:
+    """Run one experiment."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("experiment", choices=("modes", "quality", "layers"))
+    parser.add_argument("--on", choices=("sample", "dubai"), default="sample")
+    parser.add_argument("--data", type=Path, help="of dubai: its folder; of layers: the folder with kampala, nrcan-gdl")
+    parser.add_argument("--out", type=Path, default=Path("runs/purify"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="of each run; its configuration's own if not given")
+    parser.add_argument("--precision", type=float, nargs="+", default=[0.9], help="of simulated opinions")
+    parser.add_argument("--recall", type=float, nargs="+", default=[0.6])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    {"modes": modes, "quality": quality, "layers": layers}[options.experiment](options)
+
+
+def modes(options: argparse.Namespace) -> None:
+    """Train every arm with one opinion, and score whole scenes that no training saw."""
+    place = Scenes(options)
+    opinions = place.opinions(options.precision[0], options.recall[0])
+    found = {
+        arm: [place.score(f"{arm}-{place.quality}", ARMS[arm], opinions, seed) for seed in range(options.seeds)]
+        for arm in options.arms
+    }
+    print(f"\n{place.said}\n")
+    table(found)
+    dots(options.out / f"modes-{options.on}.png", {a: [f["miou"] for f in runs] for a, runs in found.items()})
+
+
+def quality(options: argparse.Namespace) -> None:
+    """Gain of mode `recommended` over fixmatch, as precision and recall of the opinion change."""
+    place = Scenes(options)
+    base = [place.score("fixmatch", ARMS["fixmatch"], None, seed)["miou"] for seed in range(options.seeds)]
+    precisions = options.precision if len(options.precision) > 1 else [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    recalls = options.recall if len(options.recall) > 1 else [0.3, 0.6]
+    curves: dict[float, list[list[float]]] = {}
+    print("\n| recall | precision | mIoU | gain over fixmatch, same seed |\n| --- | --- | --- | --- |")
+    for recall in recalls:
+        for precision in precisions:
+            opinions = place.opinions(precision, recall)
+            name = f"recommended-{place.quality}"
+            runs = [place.score(name, SURE, opinions, seed)["miou"] for seed in range(options.seeds)]
+            gains = [run - alone for run, alone in zip(runs, base, strict=True)]
+            curves.setdefault(recall, []).append(gains)
+            print(f"| {recall:g} | {precision:g} | {mean(runs)} | {mean(gains, sign='+')} |", flush=True)
+    print(f"\nfixmatch alone: {mean(base)}")
+    for recall, points in curves.items():
+        crossing = zero_crossing(precisions, [statistics.mean(gains) for gains in points])
+        print(f"recall {recall:g}: the gain crosses zero at a precision of {crossing}")
+    curve(options.out / f"quality-{options.on}.png", precisions, curves)
+
+
+def layers(options: argparse.Namespace) -> None:
+    """Real polygons, a part of them spoilt, as the opinion; scored on validation blocks at the last step."""
+    if options.data is None:
+        raise SystemExit("layers needs --data, the folder with kampala and nrcan-gdl")
+    everything = {}
+    for name, root in (("Kampala", kampala(options)), ("New Brunswick", new_brunswick(options))):
+        print(f"\n{name}: {KEPT:.0%} of the polygons kept, moved by {MOVED} m, {WRONG:.0%} with another class\n")
+        found = {}
+        for arm in options.arms:
+            chosen: dict[str, object] = {"data.opinions": str((root / "opinions").resolve()), **ARMS[arm]}
+            found[arm] = [_blocks(options, root, arm, chosen, seed) for seed in range(options.seeds)]
+        table(found)
+        everything |= {f"{name}: {arm}": [f["miou"] for f in runs] for arm, runs in found.items()}
+    dots(options.out / "layers.png", everything)
+
+
+class Scenes:
+    """A labelled data set with whole test scenes, and opinions about the rest of it."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self.folder = options.out / options.on
+        self.folder.mkdir(exist_ok=True)
+        self.said = self.quality = ""
+        if options.on == "sample":
+            self.root, self._labels = REPO / "sample_data", self.folder / "labels"
+            self._scenes = [self.root / "scenes", self.root / "unlabelled"]
+            if not self._labels.exists():  # the unlabelled scenes are painted too, so their truth is known
+                painted, hidden = self.folder / "painted", self.folder / "hidden"
+                call(str(REPO / "sample_data" / "make.py"), "--out", str(painted), "--hidden", str(hidden))
+                shutil.copytree(self.root / "labels", hidden, dirs_exist_ok=True)
+                shutil.copytree(hidden, self._labels)
+            self._tests = [
+                (p, self.root / "test" / "labels" / p.name) for p in sorted((self.root / "test").glob("*.tif"))
+            ]
+        else:
+            if options.data is None:
+                raise SystemExit("--on dubai needs --data")
+            self.root, self._labels = options.data, options.data / "labels"
+            self._scenes = [p for p in sorted((options.data / "images").glob("*.tif")) if p.stem != "tile2"]
+            self._tests = [(options.data / "images" / "tile2.tif", options.data / "labels" / "tile2.tif")]
+
+    def opinions(self, precision: float, recall: float) -> Path:
+        """Return a folder of simulated opinions, made if it is missing."""
+        self.quality = f"p{precision:g}-r{recall:g}"
+        out = self.folder / f"opinions-{self.quality}"
+        geosemi(
+            "annotate", *map(str, self._scenes), "--legend", str(self.root / "legend.yaml"), "--out", str(out),
+            "--provider", "labels", "--labels", str(self._labels),
+            "--precision", str(precision), "--recall", str(recall),
+        )  # fmt: skip
+        self.said = f"opinions simulated: asked for precision {precision:g} and recall {recall:g}"
+        return out
+
+    def score(self, arm: str, chosen: Mapping[str, object], opinions: Path | None, seed: int) -> dict:
+        """Train one run and score the maps of the test scenes together, or read what an earlier call left."""
+        run = self.folder / f"{arm.replace(', ', '-').replace(' ', '')}-seed{seed}"
+        figures = run / "test.json"
+        if not figures.exists():
+            where = {"data.opinions": str(opinions.resolve()) if opinions else "null"}
+            config = REPO / "configs" / self._options.on / "fixmatch.yaml"
+            train(self._options, run, config, {"data.root": str(self.root), **where, **chosen}, seed)
+            total: np.ndarray | int = 0
+            for scene, labels in self._tests:
+                mask, part = run / scene.name, run / f"{scene.stem}.json"
+                geosemi("predict", str(scene), "--model", str(run), "--out", str(mask), "--overwrite")
+                geosemi("evaluate", str(mask), str(labels), "--json", str(part), "--overwrite")
+                total = total + np.array(json.loads(part.read_text())["confusion"])
+            figures.write_text(json.dumps(_figures(np.asarray(total), run)))
+        found: dict = json.loads(figures.read_text())
+        print(f"done: {run.name}: mIoU {found['miou']:.3f}", file=sys.stderr, flush=True)
+        return found
+
+
+def kampala(options: argparse.Namespace) -> Path:
+    """Lay out Kampala as a folder to train on: buildings against the rest, and a spoilt map of some buildings."""
+    root = options.out / "kampala"
+    if not (root / "opinions").exists():
+        shapes = gpd.read_file(options.data / "kampala" / "buildings.gpkg")
+        _lay_out(root, {"scene": options.data / "kampala" / "scene.tif"}, shapes, ["building", "other"])
+    return root
+
+
+def new_brunswick(options: argparse.Namespace) -> Path:
+    """Lay out New Brunswick: four classes on two small scenes."""
+    root = options.out / "new_brunswick"
+    if not (root / "opinions").exists():
+        folder = options.data / "nrcan-gdl" / "new_brunswick_aerial"
+        shapes = gpd.read_file(folder / "BakerLake_2017_clipped.gpkg")
+        shapes["class"] = shapes["Quatreclasses"].map(NEW_BRUNSWICK)
+        scenes = {f"part{n}": folder / f"23322E759967N_clipped_1m_{n}of2.tif" for n in (1, 2)}
+        _lay_out(root, scenes, shapes[shapes["class"].notna()], list(NEW_BRUNSWICK.values()))
+    return root
+
+
+def _lay_out(root: Path, scenes: Mapping[str, Path], shapes: gpd.GeoDataFrame, classes: Sequence[str]) -> None:
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    colours = ["#d1495b", "#8c8c94", "#30638e", "#3f7d3a"]
+    lines = [f'  - {{id: {k}, name: {name}, colour: "{colours[k]}"}}' for k, name in enumerate(classes)]
+    (root / "legend.yaml").write_text("\n".join(["classes:", *lines]) + "\n")
+    shapes = shapes[["class", "geometry"]]
+    for name, path in scenes.items():
+        shutil.copyfile(path, root / "images" / f"{name}.tif")
+        shapes.to_file(root / "labels" / f"{name}.gpkg")
+    spoilt(shapes, classes).to_file(root / "map.gpkg")
+    geosemi("annotate", str(root / "images"), "--legend", str(root / "legend.yaml"), "--out", str(root / "opinions"),
+            "--provider", "layer", "--layer", str(root / "map.gpkg"))  # fmt: skip
+
+
+def spoilt(shapes: gpd.GeoDataFrame, classes: Sequence[str], seed: int = 0) -> gpd.GeoDataFrame:
+    """Leave polygons out, move the others, and give some of them a wrong class."""
+    rng = np.random.default_rng(seed)
+    some = shapes[rng.random(len(shapes)) < KEPT].copy()
+    some["geometry"] = some.geometry.translate(*MOVED)  # both crs count in metres (of Mercator, near the equator)
+    mistaken = rng.random(len(some)) < WRONG
+    others = [str(rng.choice([c for c in classes if c != name])) for name in some["class"]]
+    some["class"] = np.where(mistaken, others, some["class"])
+    return some
+
+
+def _blocks(options: argparse.Namespace, root: Path, arm: str, chosen: Mapping[str, object], seed: int) -> dict:
+    run = root / f"{arm.replace(', ', '-').replace(' ', '')}-seed{seed}"
+    if not (run / "run.json").exists():
+        kampala = root.name == "kampala"
+        outside = {"data.label_outside": "other"} if kampala else {}
+        ground = {"split.ratio": 10 if kampala else 20, "split.unit": "block", "split.block": 256 if kampala else 48,
+                  "split.test": 0, "split.validation": 0.3}  # fmt: skip
+        sizes = {"chips.size": 128 if kampala else 48, "augment.size": 96 if kampala else 48}
+        known = {"data.root": str(root), "data.images": "images", "data.unlabelled": "null"}
+        settings = {**known, **outside, **ground, **sizes, **chosen}
+        train(options, run, REPO / "configs" / "sample" / "fixmatch.yaml", settings, seed)
+    with (run / "validation.csv").open(newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    found = {"miou": float(last["miou"]), "classes": {k[4:]: float(v) for k, v in last.items() if k.startswith("iou ")}}
+    print(f"done: {root.name} {run.name}: mIoU {found['miou']:.3f}", file=sys.stderr, flush=True)
+    return found | _pseudo(run)
+
+
+def train(options: argparse.Namespace, run: Path, config: Path, chosen: Mapping[str, object], seed: int) -> None:
+    """Train one run, or go on with it."""
+    chosen = {"method.name": "semiearth", **chosen}
+    steps = ["--steps", str(options.steps), "--set", f"train.validate_every={max(1, options.steps // 4)}"]
+    arguments = [
+        "train",
+        "--config",
+        str(config),
+        "--seed",
+        str(seed),
+        "--out",
+        str(run),
+        *(steps if options.steps else []),
+    ]
+    for key, value in chosen.items():
+        arguments += ["--set", f"{key}={value}"]
+    geosemi(*arguments, *(["--resume"] if any(run.glob("checkpoints/*")) else []))
+
+
+def geosemi(*arguments: str) -> None:
+    """Run one command; print what it said if it fails."""
+    call("-m", "geosemi", *arguments)
+
+
+def call(*arguments: str) -> None:
+    """Run Python with one thread."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env, check=False)
+    if done.returncode:
+        raise SystemExit(f"failed: python {shlex.join(arguments)}\n{done.stderr}")
+
+
+def _figures(confusion: np.ndarray, run: Path) -> dict:
+    hits = np.diagonal(confusion)
+    iou = hits / np.maximum(1, confusion.sum(axis=0) + confusion.sum(axis=1) - hits)
+    names = [c["name"] for c in json.loads((run / "run.json").read_text())["classes"]]
+    return {"miou": float(iou.mean()), "classes": dict(zip(names, iou.tolist(), strict=True))} | _pseudo(run)
+
+
+def _pseudo(run: Path) -> dict:
+    """Return share and precision of the last pseudo-labels on training ground, and the share that was changed."""
+    with (run / "audit.csv").open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["ground"] == "training" and r["zone"] == "all"]
+    last = {r["who"]: r for r in rows[-8:] if r["step"] == rows[-1]["step"]}
+    shares = json.loads((run / "audit.json").read_text()).get("shares", {}).get("run", {})
+    figures = {
+        f"{who} {what}": float(last[who][what] or "nan")
+        for who in ("before", "after")
+        for what in ("share", "precision")
+    }
+    return figures | {"changed": shares.get("changed", 0.0)}
+
+
+def table(found: Mapping[str, Sequence[dict]]) -> None:
+    """Print a line for each arm."""
+    classes = list(next(iter(found.values()))[0]["classes"])
+    told = ("changed", "before share", "before precision", "after share", "after precision")
+    head = ["arm", "mIoU", *classes, "pixels changed", *told[1:]]
+    print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
+    for arm, runs in found.items():
+        cells = [mean([r["miou"] for r in runs])]
+        cells += [mean([r["classes"][c] for r in runs], digits=2) for c in classes]
+        cells += [mean([r[key] for r in runs], digits=2) for key in told]
+        print(f"| {arm} | {' | '.join(cells)} |", flush=True)
+
+
+def mean(values: Sequence[float], *, digits: int = 3, sign: str = "") -> str:
+    """Return mean ± standard deviation."""
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):{sign}.{digits}f} ± {spread:.{digits}f}"
+
+
+def zero_crossing(xs: Sequence[float], ys: Sequence[float]) -> str:
+    """Return where a broken line first rises above zero, by interpolation between its points."""
+    for (x0, y0), (x1, y1) in zip(zip(xs, ys, strict=True), list(zip(xs, ys, strict=True))[1:], strict=False):
+        if y0 <= 0 < y1:
+            return f"{x0 - y0 * (x1 - x0) / (y1 - y0):.2f}"
+    return f"none: below {xs[0]:g}" if ys[0] > 0 else f"none up to {xs[-1]:g}"
+
+
+def dots(path: Path, found: Mapping[str, Sequence[float]]) -> None:
+    """Draw a row of dots for each arm, its mean as a line."""
+    figure = Figure(figsize=(7.5, 0.9 + 0.42 * len(found)), layout="constrained")
+    axes = figure.add_subplot()
+    for row, values in enumerate(found.values()):
+        axes.plot(values, [row] * len(values), "o", color="#2a6f97", alpha=0.7)
+        axes.plot([statistics.mean(values)] * 2, [row - 0.3, row + 0.3], color="#d1495b", lw=2)
+    axes.set_yticks(range(len(found)), list(found))
+    axes.invert_yaxis()
+    axes.set_xlabel("mIoU; a dot is a seed, the line their mean")
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+    print(f"\npicture: {path}")
+
+
+def curve(path: Path, precisions: Sequence[float], curves: Mapping[float, Sequence[Sequence[float]]]) -> None:
+    """Draw the gain over precision, a line for each recall."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axhline(0, color="#404040", lw=1)
+    for number, (recall, points) in enumerate(curves.items()):
+        colour = ("#2a6f97", "#d1495b", "#5b8e3e", "#8c6bb1")[number % 4]
+        axes.plot(precisions, [statistics.mean(p) for p in points], "-", color=colour, label=f"recall {recall:g}")
+        for x, gains in zip(precisions, points, strict=True):
+            axes.plot([x] * len(gains), gains, "o", color=colour, alpha=0.35, ms=4)
+    axes.set_xlabel("precision of the opinion")
+    axes.set_ylabel("gain in mIoU over fixmatch")
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+    print(f"picture: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What came of a run: a page that people look at."""
