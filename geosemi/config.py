@@ -39,6 +39,7 @@ _FROM_SCRATCH: dict[str, dict[str, Any]] = {
     "fixmatch": {"ema": 0.99, "warm_up": 0.3},
     "semiearth": {"ema": 0.99, "warm_up": 0.3},
     "mean_teacher": {"ema": 0.99},
+    "unimatch_v2": {"ema": 0.99, "warm_up": 0.3},
 }
 
 # one length replaces the other: an option takes away what the file says

@@ -42,6 +42,9 @@ class Method(nn.Module, ABC):
     needs_unlabelled: bool = True
     """Whether `forward` refuses a batch without unlabelled crops."""
 
+    needs_peer: bool = False
+    """Whether it trains a second network of the same kind, from other first weights: `__init__` takes it last."""
+
     strong_views: int = 1
     """How many strong views of a crop it looks at; no more are made."""
 

@@ -1,6 +1,9 @@
 """Which methods there are: `METHODS` is the whole registry."""
 
+from collections.abc import Callable
 from types import MappingProxyType
+
+import torch
 
 from geosemi.methods.base import Method
 from geosemi.methods.fixmatch import FixMatch
@@ -8,14 +11,41 @@ from geosemi.methods.mean_teacher import MeanTeacher
 from geosemi.methods.semiearth import SemiEarth
 from geosemi.methods.settings import MethodSettings
 from geosemi.methods.supervised import Supervised
+from geosemi.methods.unimatch_v2 import UniMatchV2
 from geosemi.models.segmenter import Segmenter
 
 METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(
-    {"supervised": Supervised, "mean_teacher": MeanTeacher, "fixmatch": FixMatch, "semiearth": SemiEarth}
+    {
+        "supervised": Supervised,
+        "mean_teacher": MeanTeacher,
+        "fixmatch": FixMatch,
+        "semiearth": SemiEarth,
+        "unimatch_v2": UniMatchV2,
+    }
 )
-"""Name → method; each is made from a student and the settings of the same name."""
+"""Name → method; each is made from a student and the settings of the same name, and from a peer where it needs one."""
+
+_PEER = 2**20  # far from the seeds that runs are repeated with: no student starts as another run's peer
 
 
-def build_method(settings: MethodSettings, student: Segmenter) -> Method:
-    """Return the method that the settings name, around a student that it will train."""
-    return METHODS[settings.name](student, settings)
+def build_method(
+    settings: MethodSettings, student: Segmenter, *, another: Callable[[int], Segmenter], seed: int = 0
+) -> Method:
+    """Return the method that the settings name, around a student that it will train.
+
+    The same arguments give the same weights, bit for bit; torch's global generator is left as it was.
+
+    Args:
+        settings: of one of `METHODS`.
+        student: the network, as it starts.
+        another: builds a network of the same kind from a seed, for methods that train two.
+        seed: of what a method has beside the student.
+
+    Raises:
+        InputError: the method needs something that the network lacks.
+    """
+    kind = METHODS[settings.name]
+    peers = [another(seed + _PEER)] if kind.needs_peer else []
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
+        return kind(student, settings, *peers)

@@ -1,7 +1,10 @@
-"""What each method may be told. This file imports no torch: a wrong config is told in a second, not in ten."""
+"""What each method may be told. This file imports no torch: a wrong config is told in a second, not in ten.
+
+`idea` and `source` are the line that `geosemi methods` prints.
+"""
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +14,9 @@ from geosemi.settings import Settings
 
 class SupervisedSettings(Settings):
     """The supervised baseline has nothing to set."""
+
+    idea: ClassVar[str] = "labels alone; the baseline"
+    source: ClassVar[str] = "–"
 
     name: Literal["supervised"] = "supervised"
 
@@ -23,6 +29,9 @@ class MeanTeacherSettings(Settings):
         weight: of the consistency loss, once ramped up.
         ramp: share of the run over which that weight grows.
     """
+
+    idea: ClassVar[str] = "agree with one's own moving average"
+    source: ClassVar[str] = "Tarvainen and Valpola 2017"
 
     name: Literal["mean_teacher"] = "mean_teacher"
     ema: float = Field(default=0.99, ge=0, lt=1)
@@ -41,6 +50,9 @@ class FixMatchSettings(Settings):
             is sure of it, and with 0 learns that from itself.
     """
 
+    idea: ClassVar[str] = "sure pseudo-labels of weak views teach CutMixed strong views"
+    source: ClassVar[str] = "Sohn 2020, as in UniMatch V2"
+
     name: Literal["fixmatch"] = "fixmatch"
     threshold: float = Field(default=0.95, ge=0, lt=1)
     ema: float = Field(default=0.996, ge=0, lt=1)
@@ -58,6 +70,9 @@ class SemiEarthSettings(Settings):
         purify: how an opinion is weighed.
     """
 
+    idea: ClassVar[str] = "fixmatch; where the teacher is unsure, an opinion decides (VLM-PP)"
+    source: ClassVar[str] = "SemiEarth, arXiv 2602.00202"
+
     name: Literal["semiearth"] = "semiearth"
     threshold: float = Field(default=0.95, ge=0, lt=1)
     ema: float = Field(default=0.996, ge=0, lt=1)
@@ -71,6 +86,25 @@ class SemiEarthSettings(Settings):
         return rules if rules is None or own else replace(rules, post_threshold=self.threshold)
 
 
+class UniMatchV2Settings(Settings):
+    """Numbers of UniMatch V2; the defaults are those of its code.
+
+    Attributes:
+        threshold: τ, confidence from which a pseudo-label is trained on.
+        ema: largest share that the teacher keeps of itself in a step.
+        warm_up: share of the run over which the weight of pseudo-labels grows, as in `FixMatchSettings`.
+    """
+
+    idea: ClassVar[str] = "fixmatch on two strong views, which see complementary channels of the features"
+    source: ClassVar[str] = "Yang 2025, arXiv 2410.10777"
+
+    name: Literal["unimatch_v2"] = "unimatch_v2"
+    threshold: float = Field(default=0.95, ge=0, lt=1)
+    ema: float = Field(default=0.996, ge=0, lt=1)
+    warm_up: float = Field(default=0.0, ge=0, le=1)
+
+
 MethodSettings = Annotated[
-    SupervisedSettings | MeanTeacherSettings | FixMatchSettings | SemiEarthSettings, Field(discriminator="name")
+    SupervisedSettings | MeanTeacherSettings | FixMatchSettings | SemiEarthSettings | UniMatchV2Settings,
+    Field(discriminator="name"),
 ]

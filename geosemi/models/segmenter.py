@@ -41,12 +41,18 @@ class Segmenter(nn.Module, ABC):
 
         The image is padded to the stride by repeating its edge, and the logits are cropped back.
         """
-        height, width = image.shape[-2:]
-        down, right = -height % self.stride, -width % self.stride
-        if down or right:
-            image = F.pad(image, (0, right, 0, down), mode="replicate")
-        logits = self.decode(self.encode(image), (image.shape[-2], image.shape[-1]))
-        return logits[..., :height, :width]
+        return self.logits(self.features(image), (image.shape[-2], image.shape[-1]))
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Return what `encode` makes of an image (B, C, H, W) of any size, padded as in `forward`."""
+        down, right = -image.shape[-2] % self.stride, -image.shape[-1] % self.stride
+        return self.encode(F.pad(image, (0, right, 0, down), mode="replicate") if down or right else image)
+
+    def logits(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Return logits (B, K, H, W) of the `features` of an image of `size` (H, W), as they are or changed."""
+        height, width = size
+        padded = (height + -height % self.stride, width + -width % self.stride)
+        return self.decode(features, padded)[..., :height, :width]
 
     def pretrained_parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters that came with weights and learn slowly; none by default."""

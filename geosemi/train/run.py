@@ -130,13 +130,12 @@ def _fabric(settings: RunSettings) -> Fabric:
 
 
 def _build(settings: RunSettings, prepared: Prepared) -> Method:
-    student = build_segmenter(
-        settings.model,
-        bands=len(prepared.scenes.bands),
-        classes=len(prepared.scenes.legend),
-        seed=settings.train.seed,
-    )
-    return build_method(settings.method, student)
+    def network(seed: int) -> Segmenter:
+        bands, classes = len(prepared.scenes.bands), len(prepared.scenes.legend)
+        return build_segmenter(settings.model, bands=bands, classes=classes, seed=seed)
+
+    seed = settings.train.seed
+    return build_method(settings.method, network(seed), another=network, seed=seed)
 
 
 def _chips(settings: RunSettings, prepared: Prepared, method: Method, fabric: Fabric) -> ChipLoader:

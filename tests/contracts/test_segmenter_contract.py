@@ -43,6 +43,7 @@ def test_any_size_gives_logits_of_that_size(spec, height, width):
     assert logits.shape == (2, 5, height, width)
     assert logits.dtype == torch.float32
     assert logits.isfinite().all()
+    assert torch.equal(model.logits(model.features(image(height, width)), (height, width)), logits)
 
 
 @pytest.mark.parametrize("bands", [1, 3, 4, 13])

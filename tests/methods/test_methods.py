@@ -40,6 +40,10 @@ class Scaled(Segmenter):
         return features[0]
 
 
+def another(_: int) -> Segmenter:
+    return Scaled()
+
+
 def logits(*probabilities: tuple[float, ...]) -> Tensor:
     """One crop (1, K, 1, n) whose softmax is as given."""
     return torch.tensor(probabilities).clamp(min=1e-9).log().T[None, :, None]
@@ -135,7 +139,9 @@ def test_mean_teacher_ramps_up_over_the_first_tenth(step: int, share: float):
 def test_pseudo_labels_may_grow_in_weight(kind: str, step: int, share: float):
     def consistency_of(**numbers: float) -> float:
         settings = TypeAdapter(MethodSettings).validate_python({"name": kind, **numbers})
-        losses = build_method(settings, Scaled())(Batch(labelled(), unlabelled(WEAK, STRONG)), Progress(step, 100))
+        losses = build_method(settings, Scaled(), another=another)(
+            Batch(labelled(), unlabelled(WEAK, STRONG)), Progress(step, 100)
+        )
         assert losses["supervised"].item() == pytest.approx(math.log(3) / 2)
         return float(losses["consistency"].item())
 
@@ -264,7 +270,7 @@ def test_purification_off_asks_for_no_opinions():
 def test_every_method_is_built_from_its_name():
     for name, kind in METHODS.items():
         settings = TypeAdapter(MethodSettings).validate_python({"name": name})
-        assert type(build_method(settings, Scaled())) is kind
+        assert type(build_method(settings, Scaled(), another=another)) is kind
 
 
 def test_unknown_methods_and_keys_are_refused():
