@@ -8,11 +8,9 @@ import typer
 EPILOG = """
 **Examples**
 
-`geosemi train --config configs/sample/semiearth.yaml --out runs/first`
+`geosemi report runs/first`   (writes runs/first/report.html)
 
-`geosemi report runs/first`
-
-`geosemi report runs/first --out first.html --overwrite`
+`geosemi report runs/first --out first.html`
 """
 
 

@@ -85,6 +85,7 @@ def train(
     print(f"curves   {folder / 'metrics.csv'}, tensorboard --logdir {folder / 'tensorboard'}")
     if (folder / "validation.png").exists():
         print(f"picture  {folder / 'validation.png'}")
+    print(f"report   geosemi report {folder}")
     print(f"next     geosemi predict scene.tif --model {folder} --out mask.tif")
 
 
@@ -130,8 +131,9 @@ class TerminalWatcher:
         self._tasks["train"] = self._progress.add_task("training", total=total, completed=done, facts="")
 
     def note(self, text: str) -> None:
-        """Print a line."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        """Print a line; a warning stands out."""
+        style = "bold yellow" if text.startswith("warning") else None
+        self._console.print(text, markup=False, soft_wrap=True, style=style)
 
     def counted(self, what: str, done: int, total: int) -> None:
         """Move a bar of preparation."""

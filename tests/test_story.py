@@ -28,7 +28,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-ORDER = ("prepare", "annotate", "train", "predict", "quantize", "vectorize", "evaluate")
+ORDER = ("prepare", "annotate", "train", "predict", "quantize", "vectorize", "evaluate", "report")
 # what a command writes; whatever else looks like a file is read
 WRITTEN = {
     "prepare": {"--out"},
@@ -38,6 +38,7 @@ WRITTEN = {
     "quantize": set(),
     "vectorize": {"--out"},
     "evaluate": {"--json", "--png"},
+    "report": {"--out"},
 }
 
 

@@ -59,7 +59,7 @@ thead th:first-child{text-align:left}
 print-color-adjust:exact;-webkit-print-color-adjust:exact}
 details{margin-top:8px}
 summary{cursor:pointer;font-weight:600}
-pre{margin:0;font-size:.8rem;overflow-x:auto;max-height:520px}
+pre{margin:0;font-size:.8rem;overflow:auto;max-height:520px}
 code{font-size:.85rem}
 footer{padding:28px 20px 40px;font-size:.85rem;color:var(--soft)}
 @media (max-width:560px){header,section{padding-left:12px;padding-right:12px}.chart,.half,.full{padding:12px}}

@@ -230,6 +230,22 @@ def test_the_command(runs, tmp_path):
     assert run(app, ["report", str(runs / "fixmatch"), "--overwrite"]).exit_code == 0
 
 
+def test_annotate_train_report_as_somebody_new_would(tmp_path, root, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(root, "mine", ignore=shutil.ignore_patterns("opinions"))
+    opinions = "--legend mine/legend.yaml --out mine/opinions --provider layer --layer mine/labels"
+    run = "--data mine --method semiearth --model light --ratio 50 --steps 2 --device cpu --out run"
+    small = (
+        "--set split.block=32 --set chips.size=48 --set augment.size=48 --set data.validation=[b] --set data.test=[c]"
+    )
+    for words in (f"annotate mine/images {opinions}", f"train {run} {small}", "report run"):
+        done = CliRunner().invoke(app, words.split())
+        assert done.exit_code == 0, (words, done.output, done.exception)
+    found = assert_self_contained((tmp_path / "run" / "report.html").read_text())
+    assert "semiearth with light, purification recommended" in found.text
+    assert "What purification did" in found.text
+
+
 @pytest.mark.parametrize("folder", ["nothing", "empty", "config_only"])
 def test_what_is_no_run_is_refused(tmp_path, folder):
     (tmp_path / "empty").mkdir()

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 
 from geosemi.data.loaders import validation_chips
 from geosemi.data.splits import Region
+from geosemi.errors import Interrupted
 from geosemi.geo.grid import Grid
 from geosemi.geo.opinion import pack, write_opinion
 from geosemi.geo.scene import Scene
@@ -91,6 +94,25 @@ def test_the_audit_changes_no_weight(run_of):
     assert not (without / "audit.csv").exists()
     assert not (without / "panels").exists()
     assert set(json.loads((without / "audit.json").read_text())) == {"shares"}
+
+
+def test_a_stopped_and_resumed_run_has_the_same_audit(root, tmp_path, run_of):
+    whole, _ = run_of("recommended")
+    method = {"name": "semiearth", "purify": {"mode": "recommended"}} | EASY
+    settings = scenery.run_settings(root, method, train=STEPS)
+
+    def press(step):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train(settings, tmp_path / "run", watcher=scenery.Watch(press))
+    assert {r["step"] for r in rows_of(tmp_path / "run")} == {"3"}
+    train(settings, tmp_path / "run", resume=True)
+    for name in ("audit.csv", "audit.json"):
+        assert (tmp_path / "run" / name).read_text() == (whole / name).read_text()
+    sheets = [[p.read_bytes() for p in sorted((f / "panels").iterdir())] for f in (whole, tmp_path / "run")]
+    assert sheets[0] == sheets[1]
 
 
 def test_audit_chips_do_not_decide_the_result(root):
