@@ -16,7 +16,7 @@ def check_polygons(scene: Place, out: Path, *, overwrite: bool) -> None:
         GridMismatch: the scene is placed by ground control points only.
     """
     opened = Scene.open(scene)
-    require_format(out, opened.grid)
+    require_format(out, opened.grid, overwrite=overwrite)
     require_writable(out, overwrite=overwrite, inputs=opened.files)
     if opened.has_gcps:
         raise GridMismatch(

@@ -39,6 +39,17 @@ def test_the_newest_run_maps_a_scene_into_all_outputs(make_scene, place):
         assert json.loads(mask.tags()["GEOSEMI_LEGEND"])["classes"][3]["name"] == "class d"
 
 
+@pytest.mark.parametrize("name", ["map.gpkg", "map.shp", "map.geojson"])
+def test_polygons_are_made_again_where_that_is_asked_for(make_scene, place, name):
+    make_scene(height=70, width=60)
+    for more in ([], ["--overwrite"]):
+        done = run("scene.tif", "--out", "mask.tif", "--polygons", name, *more)
+        assert done.exit_code == 0, done.output
+    again = run("scene.tif", "--out", "other.tif", "--polygons", name)
+    assert "exists" in again.exception.message
+    assert "--overwrite" in again.exception.hint
+
+
 @pytest.mark.parametrize(
     ("words", "kind", "text"),
     [
