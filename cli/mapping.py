@@ -145,7 +145,7 @@ class Mapper:
         if job.polygons is not None:
             from geosemi.predict.polygons import check_polygons
 
-            check_polygons(job.place, job.polygons, overwrite=self.overwrite)
+            check_polygons(job.place, job.polygons, overwrite=self.overwrite, assume_crs=self.settings.assume_crs)
         ending = {"kept": "finished rows are kept", "hint": "run the same command again to go on"}
         with bar(self.console, "mapping", self.stop, **ending) as on_progress:
             facts = predict_scene(

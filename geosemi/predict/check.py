@@ -118,10 +118,22 @@ def _require_plausible(scene: Scene) -> None:
         )
 
 
+def assumed(scene: Scene, assume_crs: str | None) -> Scene:
+    """Return the scene where it is said to lie, if nothing in its file says where.
+
+    Raises:
+        ConfigError: `assume_crs` is no coordinate system.
+    """
+    if assume_crs is None or scene.grid.crs is not None or scene.has_gcps:
+        return scene
+    return replace(scene, grid=replace(scene.grid, crs=_crs(assume_crs)))
+
+
 def _placed(scene: Scene, assume_crs: str | None, *, needed: bool) -> tuple[Scene, list[_Fault]]:
     """Return the scene where it lies, or where it is said to lie."""
-    if assume_crs is not None and scene.grid.crs is None and not scene.has_gcps:
-        return replace(scene, grid=replace(scene.grid, crs=_crs(assume_crs))), []
+    placed = assumed(scene, assume_crs)
+    if placed is not scene:
+        return placed, []
     if assume_crs is not None:
         lies = "is placed by control points" if scene.has_gcps else f"lies in {_short(scene.grid.crs)}"
         return scene, [_Fault(f"it {lies} already", "leave `--assume-crs` out")]

@@ -50,6 +50,17 @@ def test_polygons_are_made_again_where_that_is_asked_for(make_scene, place, name
     assert "--overwrite" in again.exception.hint
 
 
+def test_polygons_in_degrees_of_a_scene_that_is_said_where_it_lies(make_scene, place):
+    make_scene(height=70, width=60, crs=None)
+    refused = run("scene.tif", "--out", "mask.tif", "--polygons", "map.geojson")
+    assert "the mask has no crs" in refused.exception.message
+    done = run("scene.tif", "--out", "mask.tif", "--polygons", "map.geojson", "--assume-crs", "EPSG:32633")
+    assert done.exit_code == 0, done.output
+    west, south, east, north = pyogrio.read_bounds("map.geojson")[1][:, 0]
+    assert 14 < west < east < 15  # 450 km east in zone 33
+    assert 0.35 < south < north < 0.37  # 40 km north of the equator
+
+
 @pytest.mark.parametrize(
     ("words", "kind", "text"),
     [
