@@ -39,6 +39,8 @@ _FROM_SCRATCH: dict[str, dict[str, Any]] = {
     "fixmatch": {"ema": 0.99, "warm_up": 0.3},
     "semiearth": {"ema": 0.99, "warm_up": 0.3},
     "mean_teacher": {"ema": 0.99},
+    "fixmatch_v1": {"warm_up": 0.3},
+    "unimatch": {"warm_up": 0.3},
     "unimatch_v2": {"ema": 0.99, "warm_up": 0.3},
 }
 

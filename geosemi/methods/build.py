@@ -7,10 +7,12 @@ import torch
 
 from geosemi.methods.base import Method
 from geosemi.methods.fixmatch import FixMatch
+from geosemi.methods.fixmatch_v1 import FixMatchV1
 from geosemi.methods.mean_teacher import MeanTeacher
 from geosemi.methods.semiearth import SemiEarth
 from geosemi.methods.settings import MethodSettings
 from geosemi.methods.supervised import Supervised
+from geosemi.methods.unimatch import UniMatch
 from geosemi.methods.unimatch_v2 import UniMatchV2
 from geosemi.models.segmenter import Segmenter
 
@@ -20,6 +22,8 @@ METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(
         "mean_teacher": MeanTeacher,
         "fixmatch": FixMatch,
         "semiearth": SemiEarth,
+        "fixmatch_v1": FixMatchV1,
+        "unimatch": UniMatch,
         "unimatch_v2": UniMatchV2,
     }
 )

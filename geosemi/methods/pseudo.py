@@ -57,7 +57,7 @@ class Beliefs:
     facts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def mix(image: Tensor, target: Pseudo, box: Tensor) -> tuple[Tensor, Pseudo]:
+def mix(image: Tensor, target: Pseudo, box: Tensor, partner: Pseudo | None = None) -> tuple[Tensor, Pseudo]:
     """CutMix: inside its box, each crop and its pseudo-label come from the partner, which is the reversed batch.
 
     The receiving crop's box decides. The middle crop of an odd batch is its own partner; a batch of one stays as it is.
@@ -66,10 +66,12 @@ def mix(image: Tensor, target: Pseudo, box: Tensor) -> tuple[Tensor, Pseudo]:
         image: (B, C, H, W), a strong view.
         target: of the same crops, un-mixed.
         box: (B, H, W) bool.
+        partner: of the same crops, un-mixed: how they are labelled where they are the partner; as `target` if None.
     """
 
-    def mixed(pixels: Tensor) -> Tensor:
-        return torch.where(box, pixels.flip(0), pixels)
+    def fields(pseudo: Pseudo) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return pseudo.label, pseudo.confidence, pseudo.trusted, pseudo.valid
 
-    fields = (target.label, target.confidence, target.trusted, target.valid)
-    return torch.where(box[:, None], image.flip(0), image), Pseudo(*map(mixed, fields))
+    pairs = zip(fields(target), fields(partner or target), strict=True)
+    mixed = Pseudo(*(torch.where(box, inside.flip(0), outside) for outside, inside in pairs))
+    return torch.where(box[:, None], image.flip(0), image), mixed

@@ -104,7 +104,47 @@ class UniMatchV2Settings(Settings):
     warm_up: float = Field(default=0.0, ge=0, le=1)
 
 
+class FixMatchV1Settings(Settings):
+    """Numbers of the FixMatch that UniMatch V1 builds on.
+
+    Attributes:
+        threshold: τ, confidence from which a pseudo-label is trained on.
+        warm_up: share of the run over which the weight of pseudo-labels grows, as in `FixMatchSettings`.
+    """
+
+    idea: ClassVar[str] = "fixmatch without a teacher: the student labels its own weak views"
+    source: ClassVar[str] = "Sohn 2020, as in UniMatch V1"
+
+    name: Literal["fixmatch_v1"] = "fixmatch_v1"
+    threshold: float = Field(default=0.95, ge=0, lt=1)
+    warm_up: float = Field(default=0.0, ge=0, le=1)
+
+
+class UniMatchSettings(Settings):
+    """Numbers of UniMatch (V1).
+
+    Attributes:
+        threshold: τ, confidence from which a pseudo-label is trained on; the paper takes 0 on Cityscapes.
+        dropout: probability with which a channel of the disturbed features is dropped.
+        warm_up: share of the run over which the weight of pseudo-labels grows, as in `FixMatchSettings`.
+    """
+
+    idea: ClassVar[str] = "the student's own labels teach two strong views and a view of disturbed features"
+    source: ClassVar[str] = "Yang 2023, arXiv 2208.09910"
+
+    name: Literal["unimatch"] = "unimatch"
+    threshold: float = Field(default=0.95, ge=0, lt=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    warm_up: float = Field(default=0.0, ge=0, le=1)
+
+
 MethodSettings = Annotated[
-    SupervisedSettings | MeanTeacherSettings | FixMatchSettings | SemiEarthSettings | UniMatchV2Settings,
+    SupervisedSettings
+    | MeanTeacherSettings
+    | FixMatchSettings
+    | SemiEarthSettings
+    | FixMatchV1Settings
+    | UniMatchSettings
+    | UniMatchV2Settings,
     Field(discriminator="name"),
 ]
