@@ -23,6 +23,7 @@ _MAX_BYTES = 32 * 2**20
 _MAX_ITEMS = 10_000
 _SECONDS = 30
 _NO_PIXELS = frozenset({"thumbnail", "overview", "metadata", "tilejson", "visual-preview", "cloud", "data-mask"})
+_BAND_NAMES = ("eo:common_name", "common_name", "name", "id")
 _KINDS = ("image/tiff", "image/vnd.stac.geotiff")
 
 Json = Mapping[str, Any]
@@ -78,14 +79,19 @@ def _items(place: Path | Remote) -> Iterator[tuple[Path | Remote, str, Json]]:
 
 def _scene(home: Path | Remote, item: Json, bands: Sequence[str], asset: str) -> Place:
     assets = _assets(home, item, asset)
+    if len(assets) == 1 and not _tells_names(only := next(iter(assets.values()))):
+        return _where(home, str(only.get("href", "")))  # nothing to add to what the file says of its bands
     named = [(band, key, number) for key, value in assets.items() for number, band in enumerate(_names(key, value), 1)]
     wanted = [band for band in bands if not band.isdecimal()]
     if wanted and len(wanted) == len(bands):
         found = {band: find_band(band, [name for name, _, _ in named]) for band in wanted}
         if missing := [band for band, i in found.items() if i is None]:
+            names = ", ".join(name for name, _, _ in named)
+            one = f"one asset, `{home}#{next(iter(assets))}`, and its bands by number, e.g. `--bands 1,2,3`"
             raise InputError(
                 f"`{home}` has no band {', '.join(missing)}, or several",
-                hint=f"choose among {', '.join(name for name, _, _ in named)}",
+                hint=f"choose with `--bands` among {names}; or "
+                + (one if len(assets) > 1 else "by number, e.g. `--bands 1,2,3`"),
             )
         named = [named[i] for i in found.values() if i is not None]
     elif len(assets) > 1 and any(len(_names(k, v)) > 1 for k, v in assets.items()):
@@ -95,10 +101,6 @@ def _scene(home: Path | Remote, item: Json, bands: Sequence[str], asset: str) ->
             hint=f"choose one with `{home}#{next(iter(assets))}`, or bands by name with `--bands`",
         )
     places = {key: _where(home, str(value.get("href", ""))) for key, value in assets.items()}
-    (first, *rest) = dict.fromkeys(key for _, key, _ in named)
-    alone = places[first]
-    if not rest and not _described(assets[first]):
-        return alone  # nothing to add to what the file says of itself
     return _stack(home, [(name, places[key], number) for name, key, number in named])
 
 
@@ -127,6 +129,10 @@ def _described(asset: Json) -> list[Json]:
     """Return what STAC 1.1 (`bands`) or an older extension (`eo:bands`) says of the bands."""
     found = asset.get("bands") or asset.get("eo:bands") or ()
     return [band for band in found if isinstance(band, dict)]
+
+
+def _tells_names(asset: Json) -> bool:
+    return any(band.get(key) for band in _described(asset) for key in _BAND_NAMES)
 
 
 def _names(key: str, asset: Json) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
+from fakes import TinySegmenter, bundle_of
 from ground import noise
 from test_mosaic import source, vrt
 from test_remote import Server
@@ -16,6 +17,7 @@ from geosemi.geo.mosaic import Mosaic
 from geosemi.geo.remote import Remote
 from geosemi.geo.scene import Scene, reading
 from geosemi.geo.sources import find_scenes
+from geosemi.predict.check import check_scene
 
 
 def whole(place):
@@ -171,6 +173,24 @@ def test_one_asset_of_many_bands(make_scene, tmp_path):
     np.testing.assert_array_equal(tile.valid, image.any(axis=0))  # one band of 0 is no nodata
     plain = write(tmp_path / "j.json", item({"image": {"href": "naip.tif"}}))
     assert find_scenes([plain])[0].place == tmp_path / "naip.tif"
+
+
+@pytest.mark.parametrize("described", [{}, {"bands": [{"data_type": "uint8"}] * 4}], ids=["bare", "nameless"])
+def test_one_asset_that_names_no_bands_is_the_file_with_its_own(make_scene, tmp_path, described):
+    tif = make_scene("v.tif", bands=4, photometric="minisblack", descriptions=["nir", "red", "green", "blue"])
+    visual = {"href": "v.tif", "type": COG, **described}
+    path = write(tmp_path / "i.json", item({"visual": visual}))
+    card = bundle_of(TinySegmenter(), names=("red", "green", "blue")).card
+    for typed in (path, f"{path}#visual"):
+        (found,) = find_scenes([typed], bands=card.bands)  # as `predict` asks without `--bands`
+        assert found.place == tif
+        assert check_scene(found.place, card).scene.indexes == (2, 3, 4)
+    assert check_scene(found.place, card, bands=(1, 2, 3)).scene.bands == ("nir", "red", "green")
+    two = write(tmp_path / "two.json", item({"visual": visual, "other": {**visual, "href": "o.tif"}}))
+    with pytest.raises(InputError, match=r"has no band red, green, blue, or several") as caught:
+        find_scenes([two], bands=card.bands)
+    assert f"or one asset, `{two}#visual`, and its bands by number, e.g. `--bands 1,2,3`" in caught.value.hint
+    assert find_scenes([f"{two}#visual"], bands=card.bands)[0].place == tif
 
 
 def test_several_images_want_a_choice(make_scene, tmp_path):
