@@ -6,6 +6,7 @@ from types import MappingProxyType
 import torch
 
 from geosemi.methods.base import Method
+from geosemi.methods.cps import Cps
 from geosemi.methods.fixmatch import FixMatch
 from geosemi.methods.fixmatch_v1 import FixMatchV1
 from geosemi.methods.mean_teacher import MeanTeacher
@@ -25,6 +26,7 @@ METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(
         "fixmatch_v1": FixMatchV1,
         "unimatch": UniMatch,
         "unimatch_v2": UniMatchV2,
+        "cps": Cps,
     }
 )
 """Name → method; each is made from a student and the settings of the same name, and from a peer where it needs one."""

@@ -11,6 +11,8 @@ from pydantic import Field
 from geosemi.purify.rules import PurifySettings, Rules
 from geosemi.settings import Settings
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 class SupervisedSettings(Settings):
     """The supervised baseline has nothing to set."""
@@ -138,6 +140,28 @@ class UniMatchSettings(Settings):
     warm_up: float = Field(default=0.0, ge=0, le=1)
 
 
+class CpsSettings(Settings):
+    """Numbers of CPS; the defaults are those of its code on Pascal VOC.
+
+    Attributes:
+        cutmix: whether the networks teach each other on CutMixed crops; otherwise on labelled and unlabelled ones.
+        weight: of what they teach each other; 1 with CutMix and 1.5 without if not given. Cityscapes: 5 and 6.
+        boxes: of a CutMix mask.
+        area: share of the crop that a box takes before it is divided by the number of boxes, lowest first.
+        warm_up: share of the run over which the weight grows, as in `FixMatchSettings`.
+    """
+
+    idea: ClassVar[str] = "two networks, each learns the other's pseudo-labels, sure or not"
+    source: ClassVar[str] = "Chen 2021, arXiv 2106.01226"
+
+    name: Literal["cps"] = "cps"
+    cutmix: bool = True
+    weight: float | None = Field(default=None, ge=0)
+    boxes: int = Field(default=3, ge=1)
+    area: tuple[Share, Share] = (0.25, 0.5)
+    warm_up: float = Field(default=0.0, ge=0, le=1)
+
+
 MethodSettings = Annotated[
     SupervisedSettings
     | MeanTeacherSettings
@@ -145,6 +169,7 @@ MethodSettings = Annotated[
     | SemiEarthSettings
     | FixMatchV1Settings
     | UniMatchSettings
-    | UniMatchV2Settings,
+    | UniMatchV2Settings
+    | CpsSettings,
     Field(discriminator="name"),
 ]
