@@ -13,6 +13,7 @@ import pyogrio.raw
 
 from geosemi.errors import OutputError
 from geosemi.geo.grid import Grid
+from geosemi.polygons.geojson import with_valid_polygons
 from geosemi.polygons.geoparquet import to_geoparquet
 from geosemi.polygons.vectors import DATE, LAYER, SHAPEFILE_PARTS, PolygonLayer, crs_text, silent_without_crs, writing
 
@@ -48,7 +49,8 @@ def _to_fgb(layer: PolygonLayer, out: Path, grid: Grid) -> dict[Path, Path]:
 def _to_geojson(layer: PolygonLayer, out: Path, grid: Grid) -> dict[Path, Path]:
     decimals = 7 if (grid.metres_per_pixel() or 1.0) >= _FINE_PIXEL else 9
     options = {"RFC7946": "YES", "COORDINATE_PRECISION": str(decimals)}
-    return {_stream(layer, ".geojson", grid, driver="GeoJSON", layer_options=options): out}
+    written = _stream(layer, ".geojson", grid, driver="GeoJSON", layer_options=options)
+    return {with_valid_polygons(written, decimals): out}
 
 
 def _to_parquet(layer: PolygonLayer, out: Path, grid: Grid) -> dict[Path, Path]:

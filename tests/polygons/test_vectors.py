@@ -10,6 +10,7 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import scipy.ndimage
 import shapely
 from affine import Affine
 
@@ -106,6 +107,25 @@ def test_polygons_across_the_date_line_are_split_in_geojson(tmp_path: Path) -> N
     geometries = [shapely.geometry.shape(f["geometry"]) for f in content["features"]]
     assert all(g.bounds[0] >= -180 and g.bounds[2] <= 180 for g in geometries)
     assert sum(g.area for g in geometries) == pytest.approx(11 * 1e-6)
+
+
+def test_smoothed_polygons_across_the_date_line_are_valid(tmp_path: Path) -> None:
+    """Curves within half a decimal of 180° are rounded onto it: cut and rounded by GDAL alone, 8 of these touch themselves."""
+    blobs = scipy.ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((3, 400, 200)), (0, 4, 4))
+    grid = {"crs": "EPSG:4326", "transform": Affine(1e-5, 0, 179.999, 0, -1e-5, 10.0)}
+    mask = tmp_path / "mask.tif"
+    with rasterio.open(mask, "w", driver="GTiff", count=1, dtype="uint8", height=400, width=200, nodata=2, **grid) as d:
+        d.write(blobs.argmax(axis=0).astype(np.uint8), 1)
+    settings = PolygonSettings(simplify_px=1, smooth=True)
+    for name in ("out.gpkg", "out.geojson"):
+        polygonize(mask, tmp_path / name, LEGEND, settings)
+    content = json.loads((tmp_path / "out.geojson").read_text())
+    geometries = [shapely.geometry.shape(f["geometry"]) for f in content["features"]]
+    assert any(g.geom_type == "MultiPolygon" for g in geometries)
+    assert [shapely.is_valid_reason(g) for g in geometries if not g.is_valid] == []
+    whole = read(tmp_path / "out.gpkg")
+    assert [f["properties"]["n_px"] for f in content["features"]] == whole.n_px.tolist()
+    np.testing.assert_allclose([g.area for g in geometries], whole.geometry.area, rtol=0.02)
 
 
 def test_flatgeobuf_holds_the_same_features(tmp_path: Path) -> None:
