@@ -7,7 +7,7 @@
 
 All arms of an experiment share network, data, split, steps and every setting of `fixmatch`'s own configuration; they
 differ in purification alone. Opinions of `modes` and `quality` are SIMULATED from the truth by `geosemi annotate
---provider labels`; those of `layers` are polygons of which a part was left out, moved and given wrong classes, read by
+--provider labels`; those of `layers` are polygons of which pieces were left out, moved and given wrong classes, read by
 `--provider layer`. Prints a Markdown table, mean ± standard deviation over seeds, and draws a picture. What is done is
 not done again, and a run that was cut goes on.
 """
@@ -26,7 +26,15 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import shapely
 from matplotlib.figure import Figure
+
+from geosemi.evaluate import evaluate
+from geosemi.geo.burn import VectorLabels
+from geosemi.geo.opinion import reading_opinion
+from geosemi.geo.scene import Scene
+from geosemi.legend import Legend
+from geosemi.metrics import PRESETS, Confusion, Scores, score
 
 REPO = Path(__file__).parents[1]
 SURE = {"method.purify.tau_conf": 0.95, "method.purify.conflict_max_conf": 0.7}  # the gap between the filters is closed
@@ -38,11 +46,8 @@ ARMS: Mapping[str, Mapping[str, object]] = {
     "recommended, τ .95": SURE,
     "recommended, τ .95, trust measured": {**SURE, "method.purify.trust": "measured"},
 }
-KEPT, MOVED, WRONG = (
-    0.6,
-    (1.5, 1.0),
-    0.1,
-)  # of a map's polygons: share that stays, metres east and north, share mistaken
+# of a map: its polygons are cut along a mesh of so many metres; share that stays, metres east and north, share mistaken
+PIECE, KEPT, MOVED, WRONG = 20.0, 0.6, (1.5, 1.0), 0.1
 NEW_BRUNSWICK = {"1": "forest", "2": "water", "3": "road", "4": "building"}  # its column Quatreclasses; 255 is rails
 
 
@@ -55,8 +60,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/purify"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="of each run; its configuration's own if not given")
-    parser.add_argument("--precision", type=float, nargs="+", default=[0.9], help="of simulated opinions")
-    parser.add_argument("--recall", type=float, nargs="+", default=[0.6])
+    parser.add_argument("--precision", type=float, nargs="+", help="of simulated opinions; `modes` takes one, or .9")
+    parser.add_argument("--recall", type=float, nargs="+", help="`modes` takes one, or .6")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -66,7 +71,7 @@ def main() -> None:
 def modes(options: argparse.Namespace) -> None:
     """Train every arm with one opinion, and score whole scenes that no training saw."""
     place = Scenes(options)
-    opinions = place.opinions(options.precision[0], options.recall[0])
+    opinions = place.opinions((options.precision or [0.9])[0], (options.recall or [0.6])[0])
     found = {
         arm: [place.score(f"{arm}-{place.quality}", ARMS[arm], opinions, seed) for seed in range(options.seeds)]
         for arm in options.arms
@@ -80,8 +85,8 @@ def quality(options: argparse.Namespace) -> None:
     """Gain of mode `recommended` over fixmatch, as precision and recall of the opinion change."""
     place = Scenes(options)
     base = [place.score("fixmatch", ARMS["fixmatch"], None, seed)["miou"] for seed in range(options.seeds)]
-    precisions = options.precision if len(options.precision) > 1 else [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
-    recalls = options.recall if len(options.recall) > 1 else [0.3, 0.6]
+    precisions = options.precision or [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    recalls = options.recall or [0.3, 0.6]
     curves: dict[float, list[list[float]]] = {}
     print("\n| recall | precision | mIoU | gain over fixmatch, same seed |\n| --- | --- | --- | --- |")
     for recall in recalls:
@@ -105,7 +110,8 @@ def layers(options: argparse.Namespace) -> None:
         raise SystemExit("layers needs --data, the folder with kampala and nrcan-gdl")
     everything = {}
     for name, root in (("Kampala", kampala(options)), ("New Brunswick", new_brunswick(options))):
-        print(f"\n{name}: {KEPT:.0%} of the polygons kept, moved by {MOVED} m, {WRONG:.0%} with another class\n")
+        print(f"\n{name}: {KEPT:.0%} of the map kept, moved by {MOVED} m, {WRONG:.0%} with another class;")
+        print(f"measured afterwards: {measured(root)}\n")
         found = {}
         for arm in options.arms:
             chosen: dict[str, object] = {"data.opinions": str((root / "opinions").resolve()), **ARMS[arm]}
@@ -141,6 +147,8 @@ class Scenes:
             self._scenes = [p for p in sorted((options.data / "images").glob("*.tif")) if p.stem != "tile2"]
             self._tests = [(options.data / "images" / "tile2.tif", options.data / "labels" / "tile2.tif")]
 
+        self._legend = Legend.load(self.root / "legend.yaml")
+
     def opinions(self, precision: float, recall: float) -> Path:
         """Return a folder of simulated opinions, made if it is missing."""
         self.quality = f"p{precision:g}-r{recall:g}"
@@ -161,13 +169,15 @@ class Scenes:
             where = {"data.opinions": str(opinions.resolve()) if opinions else "null"}
             config = REPO / "configs" / self._options.on / "fixmatch.yaml"
             train(self._options, run, config, {"data.root": str(self.root), **where, **chosen}, seed)
-            total: np.ndarray | int = 0
+            maps = run / "maps"
+            maps.mkdir(exist_ok=True)
+            scenes = [str(scene) for scene, _ in self._tests]
+            out = maps if len(scenes) > 1 else maps / self._tests[0][0].name  # of several scenes: a folder
+            geosemi("predict", *scenes, "--model", str(run), "--out", str(out), "--overwrite")
+            total = Confusion(len(self._legend))
             for scene, labels in self._tests:
-                mask, part = run / scene.name, run / f"{scene.stem}.json"
-                geosemi("predict", str(scene), "--model", str(run), "--out", str(mask), "--overwrite")
-                geosemi("evaluate", str(mask), str(labels), "--json", str(part), "--overwrite")
-                total = total + np.array(json.loads(part.read_text())["confusion"])
-            figures.write_text(json.dumps(_figures(np.asarray(total), run)))
+                total.merge(evaluate(maps / scene.name, labels, self._legend, PRESETS["default"]).confusion)
+            figures.write_text(json.dumps(_figures(score(total, self._legend), run)))
         found: dict = json.loads(figures.read_text())
         print(f"done: {run.name}: mIoU {found['miou']:.3f}", file=sys.stderr, flush=True)
         return found
@@ -209,10 +219,38 @@ def _lay_out(root: Path, scenes: Mapping[str, Path], shapes: gpd.GeoDataFrame, c
             "--provider", "layer", "--layer", str(root / "map.gpkg"))  # fmt: skip
 
 
+def measured(root: Path) -> str:
+    """Return precision and recall of the opinions of a folder, pixel by pixel over all of its scenes."""
+    legend = Legend.load(root / "legend.yaml")
+    outside = "other" if "other" in legend.names else None
+    right, said, true = (np.zeros(len(legend)) for _ in range(3))
+    for path in sorted((root / "images").glob("*.tif")):
+        grid = Scene.open(path).grid
+        truth = VectorLabels.load(root / "labels" / f"{path.stem}.gpkg", grid, legend, outside=outside).read(
+            grid.window
+        )
+        with reading_opinion(root / "opinions" / path.name, grid, legend) as reader:
+            seen = reader.read(grid.window) & (truth != legend.ignore)
+        for k in range(len(legend)):
+            right[k] += (seen[k] & (truth == k)).sum()
+            said[k] += seen[k].sum()
+            true[k] += (truth == k).sum()
+    each = zip(legend.names, right / np.maximum(1, said), right / np.maximum(1, true), strict=True)
+    return ", ".join(f"{name} precision {p:.2f} recall {r:.2f}" for name, p, r in each)
+
+
 def spoilt(shapes: gpd.GeoDataFrame, classes: Sequence[str], seed: int = 0) -> gpd.GeoDataFrame:
-    """Leave polygons out, move the others, and give some of them a wrong class."""
+    """Cut polygons along a mesh, leave pieces out, move the others, and give some of them a wrong class.
+
+    In pieces, because a lake is one polygon: with it, a class would be all right or all wrong.
+    """
     rng = np.random.default_rng(seed)
-    some = shapes[rng.random(len(shapes)) < KEPT].copy()
+    west, south, east, north = shapes.total_bounds
+    cells = [shapely.box(x, y, x + PIECE, y + PIECE) for x in np.arange(west, east, PIECE)
+             for y in np.arange(south, north, PIECE)]  # fmt: skip
+    mesh = gpd.GeoDataFrame(geometry=cells, crs=shapes.crs)
+    pieces = gpd.overlay(shapes, mesh, keep_geom_type=True)
+    some = pieces[rng.random(len(pieces)) < KEPT].copy()
     some["geometry"] = some.geometry.translate(*MOVED)  # both crs count in metres (of Mercator, near the equator)
     mistaken = rng.random(len(some)) < WRONG
     others = [str(rng.choice([c for c in classes if c != name])) for name in some["class"]]
@@ -270,11 +308,8 @@ def call(*arguments: str) -> None:
         raise SystemExit(f"failed: python {shlex.join(arguments)}\n{done.stderr}")
 
 
-def _figures(confusion: np.ndarray, run: Path) -> dict:
-    hits = np.diagonal(confusion)
-    iou = hits / np.maximum(1, confusion.sum(axis=0) + confusion.sum(axis=1) - hits)
-    names = [c["name"] for c in json.loads((run / "run.json").read_text())["classes"]]
-    return {"miou": float(iou.mean()), "classes": dict(zip(names, iou.tolist(), strict=True))} | _pseudo(run)
+def _figures(scores: Scores, run: Path) -> dict:
+    return {"miou": scores.miou, "classes": scores.iou} | _pseudo(run)
 
 
 def _pseudo(run: Path) -> dict:
