@@ -7,6 +7,7 @@ import torch
 
 from geosemi.methods.base import Method
 from geosemi.methods.cps import Cps
+from geosemi.methods.cutmix import CutMix
 from geosemi.methods.fixmatch import FixMatch
 from geosemi.methods.fixmatch_v1 import FixMatchV1
 from geosemi.methods.mean_teacher import MeanTeacher
@@ -27,6 +28,7 @@ METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(
         "unimatch": UniMatch,
         "unimatch_v2": UniMatchV2,
         "cps": Cps,
+        "cutmix": CutMix,
     }
 )
 """Name → method; each is made from a student and the settings of the same name, and from a peer where it needs one."""

@@ -162,6 +162,30 @@ class CpsSettings(Settings):
     warm_up: float = Field(default=0.0, ge=0, le=1)
 
 
+class CutMixSettings(Settings):
+    """Numbers of CutMix-Seg; the defaults are those of its code on Pascal VOC.
+
+    Attributes:
+        threshold: confidence of the teacher; the loss is multiplied with the share of pixels that reach it.
+        per_pixel: whether pixels below the threshold are left out instead.
+        ema: largest share that the teacher keeps of itself in a step.
+        weight: of the consistency loss.
+        boxes: of a mask.
+        area: share of the crop that a box takes before it is divided by the number of boxes, lowest first.
+    """
+
+    idea: ClassVar[str] = "mean_teacher on crops that are mixed from two; soft targets, mixed alike"
+    source: ClassVar[str] = "French 2020, arXiv 1906.01916"
+
+    name: Literal["cutmix"] = "cutmix"
+    threshold: float = Field(default=0.97, ge=0, lt=1)
+    per_pixel: bool = False
+    ema: float = Field(default=0.99, ge=0, lt=1)
+    weight: float = Field(default=1.0, ge=0)
+    boxes: int = Field(default=1, ge=1)
+    area: tuple[Share, Share] = (0.5, 0.5)
+
+
 MethodSettings = Annotated[
     SupervisedSettings
     | MeanTeacherSettings
@@ -170,6 +194,7 @@ MethodSettings = Annotated[
     | FixMatchV1Settings
     | UniMatchSettings
     | UniMatchV2Settings
-    | CpsSettings,
+    | CpsSettings
+    | CutMixSettings,
     Field(discriminator="name"),
 ]
