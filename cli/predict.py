@@ -1,5 +1,6 @@
 """`geosemi predict`: a trained model maps whole scenes."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -238,9 +239,9 @@ def _settings(bands: str, resolution: str, **given: Any) -> "PredictSettings":
         try:
             size = float(resolution.removesuffix("m"))
         except ValueError:
-            raise ConfigError(
-                f"`--resolution {resolution}` is no size", hint="write native, model, or metres as `0.3`"
-            ) from None
+            size = math.nan
+        if not 0 < size < math.inf:
+            raise ConfigError(f"`--resolution {resolution}` is no size", hint="write native, model, or metres as `0.3`")
     try:
         return PredictSettings(**given, bands=chosen, resolution=size)
     except ValidationError as error:

@@ -20,6 +20,7 @@ from geosemi.predict.values import hidden_pixels, strange_numbers, strange_sampl
 WARN_RESOLUTION, REFUSE_RESOLUTION = 2.0, 8.0
 # a file that claims so much and holds a thousandth of it is a slip or an attack; it would be mapped for weeks
 MAX_CLAIM, MAX_RATIO = 10**11, 1000
+MIN_SIDE = 16  # pixels that a scene has at a size that was typed; below that it is a slip of the unit
 _NUMBERED = re.compile(r"band_\d+")
 
 Resolution = Literal["native", "model"] | float
@@ -220,6 +221,17 @@ def _wrong_resolution(scene: Scene, card: Card, resolution: Resolution) -> Itera
     if metres and here and (count := scene.grid.height * scene.grid.width * (here / metres) ** 2) > MAX_CLAIM:
         what = f"its pixels are {here:.3g} m; at {metres:.3g} m it would have {count:.1g} of them"
         yield _Fault(what, "choose a coarser `--resolution`, or train at the scene's")
+    sides = scene.grid.metres_each_way()
+    if sides is not None and not isinstance(resolution, str):
+        yield from _too_coarse(scene.grid, min(scene.grid.width * sides[0], scene.grid.height * sides[1]), resolution)
+
+
+def _too_coarse(grid: Grid, shorter: float, metres: float) -> Iterator[_Fault]:
+    """Yield a fault where a size, which was typed, would leave almost nothing of a scene."""
+    coarsest = shorter / min(MIN_SIDE, *grid.shape)
+    if metres > coarsest * 1.001:
+        what = f"it is {shorter:,.3g} m across, {shorter / metres:.2g} pixels of {metres:.3g} m"
+        yield _Fault(what, f"the size is in metres: choose at most {coarsest:.3g}, or `--resolution model`")
 
 
 def _remarks(scene: Scene, card: Card, metres: float | None) -> Iterator[str]:

@@ -18,7 +18,8 @@ class PredictSettings(Settings):
         stitch: what becomes of the overlap. `blend`: probabilities weighted by a ramp, without a seam. `centre`: each
             pixel from the window where it lies deepest; with an overlap of twice the receptive field exactly what one
             pass over the whole scene would say.
-        batch: windows in one forward pass; None takes 1 on a CPU, 8 elsewhere. It never changes the result on a CPU.
+        batch: windows in one forward pass; None takes 1 on a CPU, on CUDA what
+            fits into its memory, at most 32, and 8 elsewhere. It never changes the result on a CPU.
         device: `auto` takes a GPU where there is one; else `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: of the forward pass; probabilities are blended in float32 always. `int8` wants the file that
             `geosemi.predict.quantize` makes, and an engine that runs it.
@@ -43,7 +44,7 @@ class PredictSettings(Settings):
     bands: tuple[int | str, ...] | None = None
     engine: Literal["auto", "torch", "compile", "onnx", "openvino"] = "torch"
     tta: Literal["none", "flips", "d4", "scales"] = "none"
-    resolution: Literal["native", "model"] | Annotated[float, Field(gt=0)] = "native"
+    resolution: Literal["native", "model"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "native"
     aoi: Path | None = None
     on_bad_block: Literal["stop", "nodata"] = "stop"
     expand_palette: bool = False

@@ -5,6 +5,7 @@ import pytest
 from affine import Affine
 from fakes import TinySegmenter, bundle_of
 from ground import noise
+from pydantic import ValidationError
 
 from geosemi.errors import (
     BandMismatch,
@@ -19,6 +20,7 @@ from geosemi.predict import check
 from geosemi.predict.check import check_scene
 from geosemi.predict.polygons import check_polygons
 from geosemi.predict.runs import find_bundle
+from geosemi.predict.settings import PredictSettings
 
 
 def card_of(bands=3, **card):
@@ -144,11 +146,11 @@ def test_several_faults_have_a_line_each(make_scene):
      (0.25, 0.25, "pixels are 0.25 m, the model was trained at 1 m")],
 )  # fmt: skip
 def test_a_chosen_resolution_is_taken(make_scene, resolution, metres, told):
-    scene = make_scene(transform=scale(0.4), height=50, width=100)
+    scene = make_scene(transform=scale(0.4), height=200, width=400)
     checked = check_scene(scene, card_of(resolution=1.0), resolution=resolution)
     assert checked.metres == metres
-    assert checked.scene.grid.shape == (50, 100)
-    assert checked.grid.shape == ((50, 100) if metres is None else (round(20 / metres), round(40 / metres)))
+    assert checked.scene.grid.shape == (200, 400)
+    assert checked.grid.shape == ((200, 400) if metres is None else (round(80 / metres), round(160 / metres)))
     assert told in " ".join(checked.warnings)
     assert bool(checked.warnings) == bool(told)
 
@@ -254,6 +256,20 @@ def test_what_the_file_says_of_itself_is_passed_on(make_scene, tmp_path):
     path = make_scene()
     (tmp_path / "scene.tfw").write_text("1")
     assert "world file `scene.tfw`" in check_scene(path, card_of()).warnings[0]
+
+
+def test_a_size_that_leaves_nothing_is_a_slip_of_the_unit(make_scene):
+    scene = make_scene(transform=scale(0.5))  # 32 m × 48 m
+    assert check_scene(scene, card_of(), resolution=2.0).grid.shape == (16, 24)
+    with pytest.raises(InputError, match=r"it is 32 m across, 0\.64 pixels of 50 m") as caught:
+        check_scene(scene, card_of(), resolution=50.0)
+    assert "in metres: choose at most 2, or `--resolution model`" in caught.value.hint
+    scrap = make_scene("scrap.tif", height=5, width=40, transform=scale(0.5))
+    assert check_scene(scrap, card_of(), resolution=0.5).grid.shape == (5, 40)
+    assert check_scene(scrap, card_of(resolution=1.0), resolution="model").grid.shape == (3, 20)
+    for size in (float("inf"), float("nan"), 0.0):
+        with pytest.raises(ValidationError, match="resolution"):
+            PredictSettings(resolution=size)
 
 
 def test_polygons_are_checked_before_the_mask_is_made(make_scene, tmp_path):
