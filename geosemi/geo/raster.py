@@ -269,7 +269,12 @@ def _place(path: Path | Remote) -> str:
 def _unopened(path: Path | Remote, cause: str) -> SceneUnreadable:
     if isinstance(path, Remote):
         cause = cause.replace(path.vsi, str(path))  # the query may hold a signature
-        hint = "check the address and the connection; it must be a GeoTIFF, and a bucket wants its usual keys"
+        hint = "check the address and the connection; a bucket wants its usual keys"
+        if "not recognized" in cause:  # so GDAL also says where a whole file comes instead of the range it asked for
+            hint = (
+                "check the address and the connection; it must be a GeoTIFF, and the server must answer byte ranges "
+                "(Python's own http.server does not): else download the file and give its path"
+            )
         return SceneUnreadable(f"`{path}` cannot be opened ({cause})", hint=hint)
     hint = _CODEC if "codec" in cause else "the file is damaged; copy it again"
     return SceneUnreadable(f"`{path}` cannot be opened ({cause})", hint=hint)

@@ -88,6 +88,20 @@ def test_a_missing_file_and_a_page_are_told_without_the_signature(tmp_path, serv
         assert "check the address and the connection" in caught.value.hint
 
 
+def test_a_server_without_byte_ranges_is_told_apart_from_a_wrong_file(make_scene, tmp_path):
+    make_scene(image=noise(200, 210))  # more than the 16 KB that GDAL asks for at once
+    words = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "-d", str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            port = process.stdout.readline().split(" port ")[1].split()[0]
+            with pytest.raises(SceneUnreadable, match="cannot be opened") as caught:
+                Scene.open(Remote.parse(f"http://127.0.0.1:{port}/scene.tif"))
+        finally:
+            process.kill()
+    assert "the server must answer byte ranges" in caught.value.hint
+    assert "download the file" in caught.value.hint
+
+
 def test_a_signed_url_opens(make_scene, server):
     make_scene()
     with open_raster(Remote.parse(server.address("scene.tif?token=a/b"))) as file:
