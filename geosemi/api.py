@@ -120,6 +120,8 @@ def predict(  # noqa: PLR0913 - the one verb of this file; all but two are optio
         GeosemiError: as `predict_scene`.
     """
     chosen = _settings(PredictSettings, settings, options)
+    if isinstance(extras, str):
+        raise ConfigError(f"`extras` is the text {extras!r}, not a list", hint=f"write `extras=[{extras!r}]`")
     bundle = model if isinstance(model, Bundle) else load_model(model)
     place = _place(scene, [str(b) for b in chosen.bands or ()] or list(bundle.card.bands))
     if out is not None:

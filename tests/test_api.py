@@ -249,6 +249,18 @@ def test_settings_come_whole_or_one_by_one(make_scene):
     assert "give `out` too" in caught.value.hint
 
 
+def test_an_extra_that_is_none_is_told_with_all_that_are(make_scene, tmp_path):
+    scene, bundle = make_scene(), bundle_of(EdgeSegmenter())
+    for more in ({}, {"out": tmp_path / "mask.tif"}):
+        with pytest.raises(ConfigError, match="nothing called 'confidense'") as caught:
+            geosemi.predict(scene, bundle, extras=["confidense"], **more, **CPU)
+        assert "confidence, entropy, margin, probabilities, probabilities_float16" in caught.value.hint
+        with pytest.raises(ConfigError, match="is the text 'confidence', not a list") as caught:
+            geosemi.predict(scene, bundle, extras="confidence", **more, **CPU)
+        assert "extras=['confidence']" in caught.value.hint
+    assert not list(tmp_path.glob("mask*"))
+
+
 def test_several_bands_are_chosen_by_name(make_scene):
     data = opened(make_scene(bands=4, descriptions=["blue", "green", "red", "nir"], photometric="minisblack"))
     bundle = bundle_of(TinySegmenter(), names=("red", "green", "blue"))

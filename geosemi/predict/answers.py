@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from geosemi.errors import ResourceError
+from geosemi.errors import ConfigError, ResourceError
 from geosemi.geo.layers import AMOUNT_STEPS, Layer, amount_layer, mask_layer
 from geosemi.geo.roomy import roomy
 from geosemi.legend import Legend
@@ -55,10 +55,20 @@ class Answers:
     Attributes:
         legend: the classes.
         extras: what is wanted besides the mask, in the order of the layers.
+
+    Raises:
+        ConfigError: there is no such extra.
     """
 
     legend: Legend
     extras: tuple[Extra, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = get_args(Extra)
+        if unknown := [extra for extra in self.extras if extra not in names]:
+            raise ConfigError(
+                f"nothing called {unknown[0]!r} is made of a scene", hint=f"choose among {', '.join(names)}"
+            )
 
     @property
     def layers(self) -> tuple[Layer, ...]:
