@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import geopandas as gpd
@@ -46,6 +47,7 @@ ARMS: Mapping[str, Mapping[str, object]] = {
     "recommended, τ .95": SURE,
     "recommended, τ .95, trust measured": {**SURE, "method.purify.trust": "measured"},
 }
+CURVED = "recommended, τ .95"
 # of a map: its polygons are cut along a mesh of so many metres; share that stays, metres east and north, share mistaken
 PIECE, KEPT, MOVED, WRONG = 20.0, 0.6, (1.5, 1.0), 0.1
 NEW_BRUNSWICK = {"1": "forest", "2": "water", "3": "road", "4": "building"}  # its column Quatreclasses; 255 is rails
@@ -73,7 +75,7 @@ def modes(options: argparse.Namespace) -> None:
     place = Scenes(options)
     opinions = place.opinions((options.precision or [0.9])[0], (options.recall or [0.6])[0])
     found = {
-        arm: [place.score(f"{arm}-{place.quality}", ARMS[arm], opinions, seed) for seed in range(options.seeds)]
+        arm: [place.score(place.named(arm), ARMS[arm], opinions, seed) for seed in range(options.seeds)]
         for arm in options.arms
     }
     print(f"\n{place.said}\n")
@@ -92,15 +94,15 @@ def quality(options: argparse.Namespace) -> None:
     for recall in recalls:
         for precision in precisions:
             opinions = place.opinions(precision, recall)
-            name = f"recommended-{place.quality}"
-            runs = [place.score(name, SURE, opinions, seed)["miou"] for seed in range(options.seeds)]
+            name = place.named(CURVED)  # the runs of `modes` with the same opinions are not trained again
+            runs = [place.score(name, ARMS[CURVED], opinions, seed)["miou"] for seed in range(options.seeds)]
             gains = [run - alone for run, alone in zip(runs, base, strict=True)]
             curves.setdefault(recall, []).append(gains)
             print(f"| {recall:g} | {precision:g} | {mean(runs)} | {mean(gains, sign='+')} |", flush=True)
     print(f"\nfixmatch alone: {mean(base)}")
     for recall, points in curves.items():
         crossing = zero_crossing(precisions, [statistics.mean(gains) for gains in points])
-        print(f"recall {recall:g}: the gain crosses zero at a precision of {crossing}")
+        print(f"recall {recall:g}: {crossing}")
     curve(options.out / f"quality-{options.on}.png", precisions, curves)
 
 
@@ -160,6 +162,10 @@ class Scenes:
         )  # fmt: skip
         self.said = f"opinions simulated: asked for precision {precision:g} and recall {recall:g}"
         return out
+
+    def named(self, arm: str) -> str:
+        """Return the name of an arm's runs with the last opinions; `fixmatch` hears none."""
+        return arm if arm == "fixmatch" else f"{arm}-{self.quality}"
 
     def score(self, arm: str, chosen: Mapping[str, object], opinions: Path | None, seed: int) -> dict:
         """Train one run and score the maps of the test scenes together, or read what an earlier call left."""
@@ -346,11 +352,13 @@ def mean(values: Sequence[float], *, digits: int = 3, sign: str = "") -> str:
 
 
 def zero_crossing(xs: Sequence[float], ys: Sequence[float]) -> str:
-    """Return where a broken line first rises above zero, by interpolation between its points."""
-    for (x0, y0), (x1, y1) in zip(zip(xs, ys, strict=True), list(zip(xs, ys, strict=True))[1:], strict=False):
+    """Tell where a broken line first rises above zero, by interpolation between its points."""
+    if ys[0] > 0:
+        return f"gains from the lowest precision on, {xs[0]:g}"
+    for (x0, y0), (x1, y1) in pairwise(zip(xs, ys, strict=True)):
         if y0 <= 0 < y1:
-            return f"{x0 - y0 * (x1 - x0) / (y1 - y0):.2f}"
-    return f"none: below {xs[0]:g}" if ys[0] > 0 else f"none up to {xs[-1]:g}"
+            return f"the gain crosses zero at a precision of {x0 - y0 * (x1 - x0) / (y1 - y0):.2f}"
+    return f"no gain up to a precision of {xs[-1]:g}"
 
 
 def dots(path: Path, found: Mapping[str, Sequence[float]]) -> None:
