@@ -6,6 +6,7 @@ from types import MappingProxyType
 import torch
 
 from geosemi.methods.base import Method
+from geosemi.methods.cct import Cct
 from geosemi.methods.cps import Cps
 from geosemi.methods.cutmix import CutMix
 from geosemi.methods.fixmatch import FixMatch
@@ -29,6 +30,7 @@ METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(
         "unimatch_v2": UniMatchV2,
         "cps": Cps,
         "cutmix": CutMix,
+        "cct": Cct,
     }
 )
 """Name → method; each is made from a student and the settings of the same name, and from a peer where it needs one."""

@@ -1,6 +1,9 @@
 """How features are disturbed. All numbers are drawn on the CPU, from a generator that whoever calls hands in."""
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from geosemi.data.batch import Unlabelled
@@ -69,3 +72,49 @@ def split_channels(features: list[Tensor], generator: torch.Generator) -> list[T
         if width not in masks:
             masks[width] = torch.cat(complementary_masks(pairs, width, generator, kept))[..., None, None]
     return [map_ * masks[map_.shape[1]].to(map_) for map_ in features]
+
+
+def feature_drop(map_: Tensor, generator: torch.Generator, *, keep: tuple[float, float]) -> Tensor:
+    """Silence the places of a map (B, D, h, w) that stand out: whose mean over channels reaches γ times the maximum.
+
+    γ is uniform in `keep`, one number for all images; the maximum is that of each image.
+    """
+    gamma = keep[0] + (keep[1] - keep[0]) * torch.rand((), generator=generator).item()
+    attention = map_.detach().mean(dim=1, keepdim=True)
+    return map_ * (attention < gamma * attention.amax(dim=(2, 3), keepdim=True))
+
+
+def feature_noise(map_: Tensor, generator: torch.Generator, *, size: float) -> Tensor:
+    """Multiply a map (B, D, h, w) with 1 + n, n uniform in ± size, the same for all images."""
+    noise = size * (2 * torch.rand(map_.shape[1:], generator=generator) - 1)
+    return map_ * (1 + noise).to(map_)
+
+
+def adversarial(
+    map_: Tensor, decoder: Callable[[Tensor], Tensor], generator: torch.Generator, *, xi: float, epsilon: float
+) -> Tensor:
+    """Move a map (B, D, h, w) where it changes most what a decoder says of it (VAT; Miyato et al., 2018).
+
+    The direction is the gradient of KL(p(z) ‖ p(z + ξ d)) for a random unit d, one step of the power iteration.
+
+    Args:
+        map_: z, finite.
+        decoder: logits (B, K, H, W) of a map.
+        generator: where d comes from.
+        xi: ξ, small against z and large against its precision.
+        epsilon: length of the move, for each image.
+    """
+    still = map_.detach().float()
+    start = _unit(torch.rand(map_.shape, generator=generator) - 0.5).to(still)
+    with torch.enable_grad(), torch.autocast(map_.device.type, enabled=False):
+        direction = start.requires_grad_()
+        before = decoder(still).detach().softmax(dim=1)
+        after = decoder(still + xi * direction).log_softmax(dim=1)
+        (gradient,) = torch.autograd.grad(F.kl_div(after, before, reduction="sum"), direction)
+    return map_ + epsilon * _unit(gradient).to(map_)
+
+
+def _unit(map_: Tensor) -> Tensor:
+    """Scale each image's map to norm 1; one of zeros stays."""
+    norm: Tensor = torch.linalg.vector_norm(map_, dim=(1, 2, 3), keepdim=True)
+    return map_ / norm.clamp(min=1e-20)

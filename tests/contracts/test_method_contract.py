@@ -25,7 +25,7 @@ from geosemi.models.segmenter import Segmenter
 CLASSES, BANDS, SIZE = 3, 4, 32
 START = Progress(0, 60)
 # what learns by gradients, where it is more than the student
-TRAINED = {"cps": ("student.", "peer.")}
+TRAINED = {"cps": ("student.", "peer."), "cct": ("student.", "auxiliary.")}
 
 
 @pytest.fixture(params=METHODS)
