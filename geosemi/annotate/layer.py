@@ -16,6 +16,7 @@ from rasterio.warp import Resampling, reproject, transform_bounds
 from geosemi.annotate.classtable import ClassTable
 from geosemi.annotate.maps import MapReader, Seen
 from geosemi.errors import InputError, LegendError, SceneUnreadable
+from geosemi.geo.affines import applied
 from geosemi.geo.burn import COLUMNS, is_vector
 from geosemi.geo.grid import Grid
 from geosemi.geo.raster import RasterFile, open_raster
@@ -166,7 +167,7 @@ class RasterLayer:
         corners = [(x, y) for x in bounds[::2] for y in bounds[1::2]]
         if not np.isfinite(corners).all():
             return None
-        cols, rows = zip(*(~mine.transform * corner for corner in corners), strict=True)
+        cols, rows = zip(*(applied(~mine.transform, *corner) for corner in corners), strict=True)
         top, left = int(np.floor(min(rows))) - _MARGIN, int(np.floor(min(cols))) - _MARGIN
         height, width = int(np.ceil(max(rows))) + _MARGIN - top, int(np.ceil(max(cols))) + _MARGIN - left
         return Window(top, left, height, width).intersection(mine.window)

@@ -11,6 +11,7 @@ from pyproj import CRS, Transformer
 from rasterio.features import rasterize
 
 from geosemi.errors import InputError
+from geosemi.geo.affines import applied
 from geosemi.geo.grid import Grid
 from geosemi.geo.vectorfile import read_polygons
 from geosemi.geo.window import Window
@@ -104,7 +105,7 @@ def _near(shapes: npt.NDArray[Any], forward: Transformer, grid: Grid) -> npt.NDA
     """Cut off what lies far from the scene, where the scene's crs may have no coordinates at all."""
     places = np.linspace(0, 1, 21)
     edge = np.concatenate([[(s, 0), (1, s), (s, 1), (0, s)] for s in places]) * (grid.width, grid.height)
-    x, y = grid.transform * edge.T
+    x, y = applied(grid.transform, *edge.T)
     lons, lats = forward.transform(x, y, direction="INVERSE")
     found = np.isfinite(lons) & np.isfinite(lats)
     if not found.any():
@@ -153,5 +154,5 @@ def _on_grid(shapes: npt.NDArray[Any], forward: Transformer | None, grid: Grid) 
 
 def _pixels(forward: Transformer | None, grid: Grid, xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     x, y = xy.T if forward is None else forward.transform(xy[:, 0], xy[:, 1])
-    columns, rows = ~grid.transform * (np.asarray(x), np.asarray(y))
+    columns, rows = applied(~grid.transform, np.asarray(x), np.asarray(y))
     return np.stack([columns, rows], axis=1)

@@ -9,6 +9,7 @@ import shapely
 from pyproj import CRS as ProjCRS
 from pyproj import Transformer
 
+from geosemi.geo.affines import applied
 from geosemi.geo.grid import Grid
 
 _BEND = 0.1  # pixels that the outline may lie beside the true edge
@@ -60,7 +61,7 @@ def _outline(grid: Grid, forward: Transformer, parts: int) -> Floats:
     corners = np.array([(0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height)], dtype=np.float64)
     share = (np.arange(parts) / parts)[:, None]
     pixels = np.concatenate([a + share * (b - a) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)])
-    x, y = grid.transform * pixels.T
+    x, y = applied(grid.transform, *pixels.T)
     lons, lats = forward.transform(x, y)
     return np.stack([np.unwrap(lons, period=360), lats], axis=1)[::step]
 

@@ -9,6 +9,7 @@ from pyproj import Transformer
 from rasterio.crs import CRS
 
 from geosemi.errors import GridMismatch, InputError
+from geosemi.geo.affines import applied, composed
 from geosemi.geo.window import Window
 
 # A grid may differ from another by this share of a pixel at its far corner and still count as the same: two programs
@@ -56,7 +57,7 @@ class Grid:
     def corners(self) -> tuple[tuple[float, float], ...]:
         """(x, y) of the four outer corners: top left, top right, bottom right, bottom left."""
         w, h = self.width, self.height
-        return tuple(self.transform * c for c in ((0, 0), (w, 0), (w, h), (0, h)))
+        return tuple(applied(self.transform, *c) for c in ((0, 0), (w, 0), (w, h), (0, h)))
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -72,8 +73,8 @@ class Grid:
 
     def crop(self, window: Window) -> "Grid":
         """Return the grid of a window; it may overhang the scene."""
-        moved = self.transform * Affine.translation(window.col, window.row)
-        return Grid(self.crs, moved, window.height, window.width)
+        shifted = composed(self.transform, Affine.translation(window.col, window.row))
+        return Grid(self.crs, shifted, window.height, window.width)
 
     def metres_per_pixel(self) -> float | None:
         """Return the side of a pixel on the ground in metres, at the grid's centre, or None without a crs.
@@ -97,7 +98,7 @@ class Grid:
             factor = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
             return (self.pixel_size[0] * factor, self.pixel_size[1] * factor)
         col, row = self.width / 2, self.height / 2
-        xs, ys = zip(*(self.transform * p for p in ((col, row), (col + 1, row), (col, row + 1))), strict=True)
+        xs, ys = zip(*(applied(self.transform, *p) for p in ((col, row), (col + 1, row), (col, row + 1))), strict=True)
         lons, lats = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(xs, ys)
         across = geod.inv(lons[0], lats[0], lons[1], lats[1])[2]
         along = geod.inv(lons[0], lats[0], lons[2], lats[2])[2]
@@ -125,7 +126,9 @@ class Grid:
                 hint="reproject one of them, e.g. with `gdalwarp -t_srs …`",
             )
         shift = max(
-            math.hypot(*(a - b for a, b in zip(~self.transform * q, ~self.transform * p, strict=True)))
+            math.hypot(
+                *(a - b for a, b in zip(applied(~self.transform, *q), applied(~self.transform, *p), strict=True))
+            )
             for p, q in zip(self.corners, other.corners, strict=True)
         )
         if shift > TOLERANCE_PX:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from affine import Affine
 
 from geosemi.errors import InputError
+from geosemi.geo.affines import composed
 from geosemi.geo.grid import Grid
 from geosemi.geo.scene import SceneReader, Tile
 from geosemi.geo.window import Window
@@ -40,7 +41,8 @@ def model_grid(grid: Grid, metres: float) -> Grid:
         )
     width = max(1, round(grid.width * sides[0] / metres))
     height = max(1, round(grid.height * sides[1] / metres))
-    return Grid(grid.crs, grid.transform * Affine.scale(grid.width / width, grid.height / height), height, width)
+    larger = Affine.scale(grid.width / width, grid.height / height)
+    return Grid(grid.crs, composed(grid.transform, larger), height, width)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from affine import Affine
 
 from geosemi.errors import InputError, SceneUnreadable, UnsafeInput
+from geosemi.geo.affines import composed
 from geosemi.geo.bandnames import find_band
 from geosemi.geo.gate import head_of
 from geosemi.geo.grid import Grid
@@ -159,7 +160,7 @@ def _stack(home: Path | Remote, named: list[tuple[str, Path | Remote, int]]) -> 
     pieces, nodatas = [], []
     for _, place, number in named:
         own, dtype, values = facts[place]
-        stretched = own.transform * Affine.scale(own.width / grid.width, own.height / grid.height)
+        stretched = composed(own.transform, Affine.scale(own.width / grid.width, own.height / grid.height))
         grid.require_same(Grid(own.crs, stretched, *grid.shape), mine=str(home), theirs=str(place))
         pieces.append((Piece(place, number, Box(0, 0, own.width, own.height), whole),))
         nodatas.append(values[number - 1] if number <= len(values) else None)

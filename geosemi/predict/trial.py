@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from affine import Affine
 
+from geosemi.geo.affines import composed
 from geosemi.geo.grid import Grid
 from geosemi.geo.scene import SceneReader, Tile
 from geosemi.geo.unfinished import unfinished
@@ -190,7 +191,7 @@ def _part(task: Task, view: View, place: tuple[int, int], count: int) -> tuple[V
     row, height = _span(down.starts, down.tile, place[0], rows)
     col, width = _span(across.starts, across.tile, place[1], cols)
     part = _Part(view, row, col)
-    grid = Grid(view.grid.crs, view.grid.transform * Affine.translation(col, row), height, width)
+    grid = Grid(view.grid.crs, composed(view.grid.transform, Affine.translation(col, row)), height, width)
     return replace(view, grid=grid, reading=part.reading, wanted=None), part
 
 

@@ -10,6 +10,7 @@ from pyproj import CRS as ProjCRS
 from rasterio.crs import CRS
 
 from geosemi.errors import InputError
+from geosemi.geo.affines import composed
 from geosemi.geo.grid import Grid
 from geosemi.geo.scene import Scene
 
@@ -90,7 +91,7 @@ def read_world_file(path: Path) -> Affine:
             f"the world file `{path}` does not hold six numbers",
             hint="unpack the download again, or remove the file to place the picture on invented ground",
         ) from error
-    return Affine(a, b, c, d, e, f) * Affine.translation(-0.5, -0.5)
+    return composed(Affine(a, b, c, d, e, f), Affine.translation(-0.5, -0.5))
 
 
 def on_invented_ground(scenes: Sequence[Scene], resolution: float, tile: int) -> list[Scene]:
