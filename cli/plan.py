@@ -24,11 +24,13 @@ def show_plans(
     overwrite: bool,
     console: "Console",
     stop: "StopFlag",
+    taken: str | None = None,
 ) -> None:
     """Print the plan of every scene, and of several what they take together.
 
     Raises:
         GeosemiError: a scene cannot be mapped; of several, after the others were planned.
+        OutputError: an output cannot be written where it is asked for.
     """
     from geosemi.cli.bar import bar
     from geosemi.cli.mapping import all_of
@@ -38,6 +40,7 @@ def show_plans(
     plans, failed = [], []
     for job in jobs:
         try:
+            there = _existing(job, bundle, settings, taken)
             with bar(console, "planning", stop, kept="nothing was written", hint="run it again") as on_progress:
                 plan = plan_scene(
                     bundle, job.place, settings, tuple(job.extras), tile_grid=job.tile_grid, overwrite=overwrite,
@@ -50,13 +53,30 @@ def show_plans(
             continue
         plans.append(plan)
         discard(filter(None, [job.tile_grid]))
-        for warning in plan.warnings:
+        keeps = [] if overwrite or not there else [f"there is already {', '.join(there)}: a run wants `--overwrite`"]
+        for warning in (*plan.warnings, *keeps):
             console.print(f"warning  {warning}", style="yellow", markup=False)
         print("\n".join(_lines(plan, job)), end="\n\n" if len(jobs) > 1 else "\n")
     if len(plans) > 1:
         print("\n".join(_together(plans)))
     if failed:
         raise all_of(failed, len(jobs), "planned")
+
+
+def _existing(job: "Job", bundle: "Bundle", settings: "PredictSettings", taken: str | None) -> list[str]:
+    """Look at the outputs as a run does, and return the names of those that exist."""
+    from geosemi.geo.target import is_there, shown
+    from geosemi.predict.outputs import check_outputs
+    from geosemi.predict.task import Task
+
+    task = Task.of(bundle, job.place, settings, tuple(job.extras))
+    found = [*check_outputs(task, job.mask, job.extras, stac=job.stac, taken=taken)]
+    if job.polygons is not None:
+        from geosemi.predict.polygons import check_polygons
+
+        check_polygons(job.place, job.polygons, overwrite=True, assume_crs=settings.assume_crs)
+        found += [job.polygons] if is_there(job.polygons) else []
+    return [f"`{shown(path)}`" for path in found]
 
 
 def _lines(plan: "Plan", job: "Job") -> Iterator[str]:

@@ -194,7 +194,7 @@ def predict(
     console.print(f"model    {path} ({bundle.card.spec.name}, {len(bundle.card.legend)} classes)", markup=False)
     with stop_on_signals() as stop:
         if plan:
-            show_plans(jobs, bundle, settings, overwrite=overwrite, console=console, stop=stop)
+            show_plans(jobs, bundle, settings, overwrite=overwrite, console=console, stop=stop, taken=taken)
             return
         code = Mapper(bundle, settings, overwrite, resume, console, stop, taken).run(jobs)
     if code:

@@ -130,6 +130,35 @@ def test_the_command_prints_a_plan_and_writes_only_the_grid(make_scene, place):
     assert "--plan" in wrong.exception.hint
 
 
+@pytest.mark.parametrize(
+    ("words", "cause", "hint"),
+    [
+        (["--out", "plan.txt"], "is no name for a GeoTIFF", "end it in .tif"),
+        (["--out", "nodir/plan.tif"], "the folder `nodir` does not exist", "mkdir -p nodir"),
+        (["--out", "scene.tif", "--overwrite"], "the output `scene.tif` is an input", "another name"),
+        (["--out", "m.tif", "--confidence", "m.tif"], "`m.tif` would be two outputs", "a name of its own"),
+        (["--out", "m.tif", "--polygons", "m.dwg"], "no known extension", ".gpkg"),
+        (["--out", "m.tif", "--stac", "m.json"], "does not say when it was taken", "--datetime"),
+    ],
+)
+def test_outputs_that_a_run_refuses_a_plan_refuses_too(make_scene, place, words, cause, hint):
+    make_scene(height=70, width=60)
+    for more in (["--plan"], []):
+        done = run("scene.tif", *words, *more)
+        assert cause in done.exception.message
+        assert hint in done.exception.hint
+        assert done.stdout == ""
+
+
+def test_a_plan_says_which_outputs_exist(make_scene, place):
+    make_scene(height=70, width=60)
+    for name in ("mask.tif", "map.gpkg"):
+        Path(name).touch()
+    words = ["scene.tif", "--out", "mask.tif", "--polygons", "map.gpkg", "--plan"]
+    assert "there is already `mask.tif`, `map.gpkg`: a run wants `--overwrite`" in run(*words).stderr
+    assert "there is already" not in run(*words, "--overwrite").stderr
+
+
 def test_several_scenes_are_planned_together_and_one_that_fails_stops_no_other(make_scene, place):
     for name in ("a", "b", "c"):
         make_scene(name=f"in/{name}.tif", height=70, width=60)
