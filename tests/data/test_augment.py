@@ -66,6 +66,21 @@ def test_valid_and_opinion_follow_the_label(seed: int, changes: dict[str, object
     assert torch.equal(unlabelled.opinion, expected)  # silent on padding and nodata
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([{}, ANY_TURN]))
+def test_opinions_of_labelled_crops_follow_the_label(seed: int, changes: dict[str, object]):
+    piece = chips(seed)
+    with_opinion = augment(**changes).labelled(piece, keyed_generator(seed))
+    without = augment(**changes).labelled(replace(piece, opinion=None), keyed_generator(seed))
+    assert with_opinion.opinion is not None
+    known = with_opinion.label != IGNORE
+    assert torch.equal(with_opinion.opinion.any(dim=1), known)
+    assert torch.equal(with_opinion.opinion.float().argmax(dim=1)[known], with_opinion.label[known])
+    assert without.opinion is None
+    assert torch.equal(without.image, with_opinion.image)  # whoever asks for opinions sees the same crops
+    assert torch.equal(without.label, with_opinion.label)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31))
 def test_strong_views_share_the_weak_geometry(seed: int):
