@@ -1,12 +1,13 @@
 """True areas and lengths of polygons on a pixel lattice, in metres on the ground.
 
 Map units mislead: EPSG:3857 gives four times the area at 60° north, and degrees are no metres at all. So the map is
-checked first. Where it keeps areas to half a per cent over the whole raster (UTM, Lambert, equal-area maps) the map's
-own plane counts, in metres. Where it does not, but parallels and meridians are straight (degrees, Mercator, plate
-carrée), areas are exact on the ellipsoid. Anything else is measured in an equal-area map around the raster's centre.
-A raster without a crs is measured in its own units.
+checked first. Where it keeps areas to half a per cent over the whole raster (UTM, Lambert, equal-area maps) pixels of
+the map's own plane count, times the map's local scale (see `scale`). Where it does not, but parallels and meridians are
+straight (degrees, Mercator, plate carrée), areas are exact on the ellipsoid. Anything else is measured in an equal-area
+map around the raster's centre. A raster without a crs is measured in its own units.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,10 +18,11 @@ from pyproj import CRS, Geod, Transformer
 from geosemi.geo.corners import Ints
 from geosemi.geo.grid import Grid
 from geosemi.polygons.rings import Shapes
+from geosemi.polygons.scale import Scale, scale_of
 
 Floats = npt.NDArray[np.float64]
 Sizes = tuple[Floats, Floats]
-AREA_TOLERANCE = 0.005  # UTM is off by 0.1–0.2 % at the rim of its zone
+AREA_TOLERANCE = 0.005  # of maps that are near true; UTM is off by 0.1–0.2 % at the rim of its zone
 _STRAIGHT = 1e-9  # radians, 6 mm
 
 
@@ -32,7 +34,15 @@ def measure(shapes: Shapes, grid: Grid) -> Sizes:
 def pixel_area(grid: Grid) -> float | None:
     """Return the area (m²) that every pixel has, or None where it depends on the pixel's place."""
     measures = measurer(grid)
-    return measures.pixel if isinstance(measures, _Plane) else None
+    return measures.pixel if isinstance(measures, _Plane) and not measures.scale.terms else None
+
+
+def run_areas(grid: Grid) -> Callable[[Ints, Ints, Ints], Floats]:
+    """Return what gives the area (m²) of runs of pixels: (row, column, length) → (n,)."""
+    measures = measurer(grid)
+    if isinstance(measures, _Plane):
+        return measures.of_runs
+    return lambda row, col, length: measures(rectangles(row, col, length))[0]
 
 
 def pixel_sides(grid: Grid) -> tuple[float, float]:
@@ -61,17 +71,18 @@ def rectangles(row: Ints, col: Ints, length: Ints) -> Shapes:
 def measurer(grid: Grid) -> Callable[[Shapes], Sizes]:
     """Choose once, for a whole raster, how its polygons are measured."""
     if grid.crs is None:
-        return _Plane(grid, 1.0)
+        return _Plane(grid, 1.0, Scale(grid))
     crs = CRS.from_user_input(grid.crs)
     geod = crs.get_geod()
     if crs.geodetic_crs is None or geod is None:
-        return _Plane(grid, crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0)
+        return _Plane(grid, crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0, Scale(grid))
     columns, rows = np.meshgrid(np.linspace(0, grid.width, 3), np.linspace(0, grid.height, 3))
     to_degrees = Transformer.from_crs(crs, CRS.from_dict({"proj": "longlat", **_ellipsoid(geod)}), always_xy=True)
     if not crs.is_geographic:
         factor = crs.axis_info[0].unit_conversion_factor
-        if _keeps_areas(grid, to_degrees, geod, factor):
-            return _Plane(grid, factor)
+        scale = scale_of(grid, to_degrees, geod, factor=factor, tolerance=AREA_TOLERANCE)
+        if scale is not None:
+            return _Plane(grid, factor, scale)
     lon, lat = (np.radians(v) for v in _ground(grid, to_degrees, columns, rows))
     turned = abs(grid.transform.b) + abs(grid.transform.d) > 0
     if crs.is_geographic or (not turned and np.ptp(lon, axis=0).max() + np.ptp(lat, axis=1).max() < _STRAIGHT):
@@ -83,29 +94,45 @@ def measurer(grid: Grid) -> Callable[[Shapes], Sizes]:
 
 @dataclass(frozen=True, slots=True)
 class _Plane:
-    """Measures in the map's own plane; exact, for pixels are counted."""
+    """Measures in the map's own plane, where pixels are counted, and by the map's scale on the ground."""
 
     grid: Grid
     factor: float
+    scale: Scale
 
     @property
     def pixel(self) -> float:
-        """Area of a pixel, m²."""
-        return float(abs(self.grid.transform.determinant) * self.factor**2)
+        """Area of a pixel on the ground in the raster's middle, m²."""
+        return float(abs(self.grid.transform.determinant) * self.factor**2 * self.scale.level)
+
+    def of_runs(self, row: Ints, col: Ints, length: Ints) -> Floats:
+        """Return the areas of runs of pixels; the scale is that of their middles."""
+        area: Floats = np.multiply(length, self.pixel, dtype=np.float64)
+        if self.scale.terms:
+            area *= (
+                self.scale.at(np.add(col, length / 2, dtype=np.float64), np.add(row, 0.5, dtype=np.float64))
+                / self.scale.level
+            )
+        return area
 
     def __call__(self, shapes: Shapes) -> Sizes:
         t = self.grid.transform
-        if shapes.on_lattice:
-            across, along = self.grid.pixel_size
-            edges = np.abs(np.diff(shapes.corners, axis=0)).astype(np.float64) * (across, along)
-            area: Floats = np.multiply(shapes.n_px, self.pixel, dtype=np.float64)
-            return area, _per_polygon(shapes, edges.sum(axis=1)) * self.factor
         col, row = shapes.corners.T
         step, rise = np.diff(col), np.diff(row)
-        size: Floats = np.abs(_per_polygon(shapes, (row[1:] + row[:-1]) / 2 * step))
-        size *= self.pixel
-        lengths = np.hypot(t.a * step + t.b * rise, t.d * step + t.e * rise)
-        return size, _per_polygon(shapes, lengths) * self.factor
+        if shapes.on_lattice:
+            across, along = self.grid.pixel_size
+            pixels: Floats = shapes.n_px.astype(np.float64)
+            lengths = np.abs(step) * across + np.abs(rise) * along
+        else:
+            pixels = np.abs(_per_polygon(shapes, (row[1:] + row[:-1]) / 2 * step))
+            lengths = np.hypot(t.a * step + t.b * rise, t.d * step + t.e * rise)
+        perimeter = _per_polygon(shapes, lengths) * (self.factor * math.sqrt(self.scale.level))
+        area = pixels * self.pixel
+        if not self.scale.terms:
+            return area, perimeter
+        more = 1 + _per_polygon(shapes, self.scale.beyond_level(col, row)) / (pixels * self.scale.level)
+        # maps that are near true in area and shape: a length is as wrong as the root of an area
+        return area * more, perimeter * np.sqrt(more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,21 +205,6 @@ def _ground(grid: Grid, transformer: Transformer, col: Floats, row: Floats) -> S
     t = grid.transform
     x, y = transformer.transform(t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f)
     return x, y
-
-
-def _keeps_areas(grid: Grid, to_degrees: Transformer, geod: Geod, factor: float) -> bool:
-    """Compare a pixel's area in the plane with that on the ellipsoid, at nine places."""
-    plane = abs(grid.transform.determinant) * factor**2
-    for col in np.linspace(0, grid.width - 1, 3):
-        for row in np.linspace(0, grid.height - 1, 3):
-            cols, rows = np.array([0.0, 1, 1, 0]) + col, np.array([0.0, 0, 1, 1]) + row
-            lon, lat = _ground(grid, to_degrees, cols, rows)
-            if not np.isfinite([lon, lat]).all():
-                return True  # outside of where the map can be inverted, only the plane is left
-            ground = abs(geod.polygon_area_perimeter(lon, lat)[0])
-            if abs(plane - ground) > AREA_TOLERANCE * ground:
-                return False
-    return True
 
 
 def _ellipsoid(geod: Geod) -> dict[str, float]:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from geosemi.geo.corners import OUTSIDE, Bytes, Ints
 from geosemi.geo.grid import Grid
-from geosemi.polygons.measure import measurer, pixel_area, pixel_sides, rectangles
+from geosemi.polygons.measure import pixel_area, pixel_sides, run_areas
 from geosemi.polygons.regions import find_runs, united
 
 _FEED_PIXELS = 2**20
@@ -51,12 +51,11 @@ def run_sizes(grid: Grid, min_area: float) -> RunSizes:
         limit = math.ceil(min_area / pixel)
         limit += (limit * pixel < min_area) - ((limit - 1) * pixel >= min_area)
         return RunSizes(lambda _row, _col, length: length, limit, edges)
-    measure = measurer(grid)
-    middle = rectangles(*(np.array([n]) for n in (grid.height // 2, grid.width // 2, 1)))
-    unit = float(measure(middle)[0][0]) / _UNITS
+    areas = run_areas(grid)
+    unit = float(areas(*(np.array([n]) for n in (grid.height // 2, grid.width // 2, 1)))[0]) / _UNITS
 
     def sizes(row: Ints, col: Ints, length: Ints) -> Ints:
-        units: Ints = np.rint(measure(rectangles(row, col, length))[0] / unit).astype(np.int64)
+        units: Ints = np.rint(areas(row, col, length) / unit).astype(np.int64)
         return units
 
     return RunSizes(sizes, math.ceil(min_area / unit), edges)

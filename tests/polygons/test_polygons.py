@@ -1,5 +1,6 @@
 """Tracing: the same polygons as GDAL's, for every band height; and the verb `polygonize` from file to file."""
 
+import math
 import sqlite3
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pyproj import Proj
 from rasterio.control import GroundControlPoint
 from rasterio.features import shapes as gdal_shapes
 
@@ -27,6 +29,8 @@ LEGEND = Legend(
     )
 )
 NORTH_UP = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
+# m² of ground in a m² of the map, as PROJ says, where the masks of these tests lie
+GROUND = 1 / Proj(32633).get_factors(*Proj(32633)(400_000, 5_800_000, inverse=True)).areal_scale
 GRIDS = {
     "north up": NORTH_UP,
     "south up": Affine(0.5, 0, 400_000, 0, 0.5, 5_800_000),
@@ -140,8 +144,8 @@ def test_corners_lie_where_the_transform_puts_them(tmp_path: Path, name: str) ->
     assert all(g.exterior.is_ccw and not any(i.is_ccw for i in g.interiors) for g in layer.geometry)
     pixel = abs(transform.determinant)
     np.testing.assert_allclose(layer.area, layer.n_px * pixel, rtol=1e-7)
-    np.testing.assert_allclose(layer.area_m2, layer.n_px * pixel, rtol=1e-12)
-    np.testing.assert_allclose(layer.perim_m, layer.length, rtol=1e-7)
+    np.testing.assert_allclose(layer.area_m2, layer.n_px * pixel * GROUND, rtol=2e-6)
+    np.testing.assert_allclose(layer.perim_m, layer.length * math.sqrt(GROUND), rtol=1e-6)
     for k, part in layer.groupby("class_id"):
         ours = shapely.union_all(part.geometry.to_numpy(), grid_size=1e-6)
         theirs = shapely.union_all([shapely.geometry.shape(g) for g, v in pairs if v == k], grid_size=1e-6)
@@ -163,7 +167,7 @@ def test_area_and_count_agree_with_the_pixels_of_each_class(tmp_path: Path) -> N
     layer = geopandas.read_file(tmp_path / "out.gpkg", layer="segments")
     for k in range(3):
         assert layer[layer.class_id == k].n_px.sum() == (mask == k).sum()
-        assert layer[layer.class_id == k].area_m2.sum() == pytest.approx((mask == k).sum() * 0.25)
+        assert layer[layer.class_id == k].area_m2.sum() == pytest.approx((mask == k).sum() * 0.25 * GROUND, rel=2e-6)
 
 
 def test_ignore_nodata_and_the_internal_mask_make_no_polygon(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydantic import ValidationError
-from test_polygons import GRIDS, LEGEND, on_lattice, patches, trace, write_mask
+from test_polygons import GRIDS, GROUND, LEGEND, on_lattice, patches, trace, write_mask
 
 from geosemi.legend import ClassDef, Legend
 from geosemi.polygons.coverage import CoverageTracer
@@ -153,8 +153,8 @@ def test_files_lie_where_they_should_in_every_grid(tmp_path: Path, name: str) ->
     assert (tmp_path / "9.gpkg").read_bytes() == (tmp_path / "512.gpkg").read_bytes()
     assert layer.is_valid.all()
     assert all(g.exterior.is_ccw for g in layer.geometry)
-    np.testing.assert_allclose(layer.area_m2, layer.area, rtol=1e-6)
-    np.testing.assert_allclose(layer.perim_m, layer.length, rtol=1e-6)
+    np.testing.assert_allclose(layer.area_m2, layer.area * GROUND, rtol=3e-6)
+    np.testing.assert_allclose(layer.perim_m, layer.length * np.sqrt(GROUND), rtol=2e-6)
     corners = np.array([GRIDS[name] * c for c in ((0, 0), (83, 0), (83, 61), (0, 61))])
     rim = shapely.Polygon(corners)
     assert layer.area.sum() == pytest.approx(rim.area, rel=1e-9)
@@ -206,7 +206,7 @@ def test_dissolved_classes_hold_what_their_polygons_held(tmp_path: Path, way: di
         assert row.area_m2 == pytest.approx(part.area_m2.sum())
         assert row.perim_m == pytest.approx(part.perim_m.sum())
         assert len(row.geometry.geoms) == len(part)
-        assert row.geometry.area == pytest.approx(row.area_m2)
+        assert row.geometry.area * GROUND == pytest.approx(row.area_m2, rel=3e-6)
     if not way:
         valued = np.arange(mask.size, dtype=np.uint8).reshape(mask.shape)
         for row in few.itertuples():

@@ -10,7 +10,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.features import rasterize, shapes
-from test_polygons import LEGEND, patches, write_mask
+from test_polygons import GROUND, LEGEND, patches, write_mask
 
 from geosemi.errors import LegendError
 from geosemi.polygons.polygonize import PolygonSettings, polygonize
@@ -81,7 +81,7 @@ def test_only_the_class_that_was_named_changes(tmp_path: Path) -> None:
     assert same.tolist() == (layer.class_name != "road").tolist()
     road = layer[layer.class_name == "road"].iloc[0]
     np.testing.assert_allclose(corners_of(road.geometry), 90, atol=1e-3)
-    assert road.area_m2 == pytest.approx(road.geometry.area, rel=1e-6)
+    assert road.area_m2 == pytest.approx(road.geometry.area * GROUND, rel=3e-6)
     assert road.n_px == (mask == 2).sum()
     assert all(g.exterior.is_ccw for g in layer.geometry)
 

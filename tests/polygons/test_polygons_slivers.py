@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from rasterio.crs import CRS
-from test_polygons import LEGEND, patches, write_mask
+from test_polygons import GROUND, LEGEND, patches, write_mask
 from test_polygons_confidence import labels_of
 
 from geosemi.geo.grid import Grid
+from geosemi.polygons.measure import pixel_area
 from geosemi.polygons.polygonize import PolygonSettings, polygonize
 from geosemi.polygons.slivers import RunSizes, Slivers, run_sizes
 from geosemi.polygons.tracing import OUTSIDE
@@ -104,10 +105,10 @@ def test_no_hole_and_no_polygon_below_the_least(tmp_path: Path) -> None:
 
 def test_the_least_itself_is_large_enough(tmp_path: Path) -> None:
     mask = np.zeros((6, 9), np.uint8)
-    mask[1:3, 1:3], mask[1:3, 5:8] = 1, 1  # 4 and 6 pixels of 0.25 m²
+    mask[1:3, 1:3], mask[1:3, 5:8] = 1, 1  # 4 and 6 pixels of 0.25 m² on the map
     path = write_mask(tmp_path / "mask.tif", mask)
-    assert polygonize(path, tmp_path / "a.gpkg", LEGEND, PolygonSettings(min_area_m2=1.0)) == 3
-    assert polygonize(path, tmp_path / "b.gpkg", LEGEND, PolygonSettings(min_area_m2=1.0001)) == 2
+    assert polygonize(path, tmp_path / "a.gpkg", LEGEND, PolygonSettings(min_area_m2=GROUND - 1e-5)) == 3
+    assert polygonize(path, tmp_path / "b.gpkg", LEGEND, PolygonSettings(min_area_m2=GROUND + 1e-5)) == 2
 
 
 def test_an_island_in_nodata_stays(tmp_path: Path) -> None:
@@ -147,5 +148,5 @@ def test_degrees_are_measured_on_the_ellipsoid() -> None:
 def test_the_limit_in_pixels_agrees_with_the_area(least: float) -> None:
     grid = Grid(CRS.from_epsg(32633), Affine(0.1, 0, 4e5, 0, -0.1, 5e6), 4, 4)
     limit = run_sizes(grid, least).limit
-    pixel = abs(grid.transform.determinant)
+    pixel = pixel_area(grid)
     assert (limit - 1) * pixel < least <= limit * pixel

@@ -110,7 +110,7 @@ def test_polygons_across_the_date_line_are_split_in_geojson(tmp_path: Path) -> N
 
 
 def test_smoothed_polygons_across_the_date_line_are_valid(tmp_path: Path) -> None:
-    """Curves within half a decimal of 180° are rounded onto it: cut and rounded by GDAL alone, 8 of these touch themselves."""
+    """Curves within half a decimal of 180° are rounded onto it: by GDAL alone, 8 of these touch themselves."""
     blobs = scipy.ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((3, 400, 200)), (0, 4, 4))
     grid = {"crs": "EPSG:4326", "transform": Affine(1e-5, 0, 179.999, 0, -1e-5, 10.0)}
     mask = tmp_path / "mask.tif"
