@@ -134,7 +134,8 @@ def predict(
     device: Annotated[
         str,
         typer.Option(
-            help="auto, cpu, cuda:1, mps; all GPUs, or several: cuda:0,cuda:1, one process each.", rich_help_panel=MODEL
+            help="auto, cpu, cuda:1, mps; `all` (every GPU), or several: cuda:0,cuda:1, one process each.",
+            rich_help_panel=MODEL,
         ),
     ] = "auto",
     precision: Annotated[

@@ -179,7 +179,8 @@ def _as_asked(whole: Scene, card: Card, bands: Sequence[int | str]) -> tuple[Sce
     try:
         scene = whole.select(bands)
     except BandMismatch as error:
-        return whole, [_Fault(error.message, error.hint, BandMismatch)]
+        # the error names the file, as the whole refusal does, and an option of training
+        return whole, [_bands_fault(f"it {error.message.removeprefix(f'`{whole.path}` ')}", whole, card)]
     if len(bands) == len(card.bands):
         return scene, []
     return scene, [_bands_fault(f"`--bands` names {len(bands)} bands, the model takes {_wanted(card)}", whole, card)]

@@ -31,7 +31,8 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"`{name}` is no device", hint="choose auto, cpu, cuda, cuda:0 or mps") from error
+        hint = "choose auto, cpu, cuda, cuda:0 or mps; `all`, alone, means every GPU"
+        raise ConfigError(f"`{name}` is no device", hint=hint) from error
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (device.index or 0) >= count.get(device.type, 0):
         raise ConfigError(f"this machine has no device `{name}`", hint="leave `--device auto`, or choose cpu")
@@ -51,7 +52,8 @@ def choose_devices(name: str) -> tuple[torch.device, ...]:
         if not count:
             raise ConfigError("this machine has no GPU", hint="leave `--device auto`, or choose cpu")
         return tuple(torch.device("cuda", number) for number in range(count))
-    devices = tuple(choose_device(part.strip()) for part in name.split(","))
+    parts = [part.strip() for part in name.split(",")]
+    devices = tuple(choose_device(part) for part in parts if part or not any(parts))  # a last comma names nothing
     if len({device.type for device in devices}) > 1:
         raise ConfigError(f"`{name}` are devices of several kinds", hint="choose GPUs alone, or cpu: they round apart")
     return devices

@@ -39,8 +39,10 @@ def test_other_bands_are_refused_and_never_guessed(make_scene):
     assert check_scene(scene, card_of(), bands=(4, 1, 2)).scene.indexes == (4, 1, 2)
     with pytest.raises(BandMismatch, match="`--bands` names 2 bands, the model takes 3"):
         check_scene(scene, card_of(), bands=(1, 2))
-    with pytest.raises(BandMismatch, match=r"not \[7\]"):
+    with pytest.raises(BandMismatch, match=r"model: it has the bands \[1, 2, 3, 4\], not \[7\]") as caught:
         check_scene(scene, card_of(), bands=(1, 2, 7))
+    assert caught.value.message.count("scene.tif") == 1
+    assert "say which bands of the file are band_1, band_2, band_3, e.g. `--bands 1,2,3`" in caught.value.hint
 
 
 def test_bands_are_matched_by_their_names_where_they_have_some(make_scene):

@@ -207,7 +207,8 @@ def _holding(folder):
     ("name", "message", "hint"),
     [
         ("cpu,cuda:99", "no device `cuda:99`", "cpu"),
-        ("cpu,", "`` is no device", "choose auto"),
+        (",", "`` is no device", "choose auto"),
+        ("cpu,all", "`all` is no device", "`all`, alone, means every GPU"),
         ("cpu,meta", "has no device `meta`", "cpu"),
     ],
 )
@@ -221,4 +222,8 @@ def test_devices_that_are_not_there(name, message, hint):
 def test_all_means_gpus():
     with pytest.raises(ConfigError, match="no GPU"):
         choose_devices("all")
-    assert [str(device) for device in choose_devices("cpu, cpu")] == ["cpu", "cpu"]
+
+
+@pytest.mark.parametrize("name", ["cpu,cpu", "cpu, cpu", "cpu,,cpu,"])
+def test_a_device_may_be_named_twice_and_a_comma_names_none(name):
+    assert [str(device) for device in choose_devices(name)] == ["cpu", "cpu"]
