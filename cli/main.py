@@ -10,6 +10,8 @@ from geosemi.cli.annotate import EPILOG as ANNOTATE_EPILOG
 from geosemi.cli.annotate import annotate
 from geosemi.cli.evaluate import EPILOG as EVALUATE_EPILOG
 from geosemi.cli.evaluate import evaluate
+from geosemi.cli.methods import EPILOG as METHODS_EPILOG
+from geosemi.cli.methods import methods
 from geosemi.cli.predict import EPILOG as PREDICT_EPILOG
 from geosemi.cli.predict import predict
 from geosemi.cli.prepare import EPILOG as PREPARE_EPILOG
@@ -59,6 +61,7 @@ app.command(rich_help_panel=LEARN, epilog=TRAIN_EPILOG)(train)
 app.command(rich_help_panel=APPLY, epilog=PREDICT_EPILOG)(predict)
 app.command(rich_help_panel=APPLY, epilog=QUANTIZE_EPILOG)(quantize)
 app.command(rich_help_panel=APPLY, epilog=VECTORIZE_EPILOG)(vectorize)
+app.command(rich_help_panel=INSPECT, epilog=METHODS_EPILOG)(methods)
 app.command(rich_help_panel=INSPECT, epilog=EVALUATE_EPILOG)(evaluate)
 app.command(rich_help_panel=INSPECT, epilog=REPORT_EPILOG)(report)
 

@@ -32,7 +32,7 @@ def train(
         float | None, typer.Option(help="Percent of the training blocks whose labels are used [default: 5].")
     ] = None,
     method: Annotated[
-        str, typer.Option(help="supervised, mean_teacher, fixmatch or semiearth [default: semiearth].")
+        str, typer.Option(help="How it learns; `geosemi methods` lists the names [default: semiearth].")
     ] = "",
     model: Annotated[
         str, typer.Option(help="light, dinov2_small, dinov2_base or dinov2_large [default: by device].")

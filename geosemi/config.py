@@ -15,7 +15,7 @@ from geosemi.data.check import check_files
 from geosemi.data.datasets import DATASETS
 from geosemi.data.settings import DataSettings
 from geosemi.errors import ConfigError, Faults
-from geosemi.methods.settings import MethodSettings
+from geosemi.methods.settings import KINDS, OfMethod
 from geosemi.metrics import PRESETS
 from geosemi.models.spec import ModelName
 from geosemi.train.folder import require_free, require_same_settings
@@ -24,7 +24,7 @@ from geosemi.yamlfile import parse_value, read_yaml
 
 Group = TypeVar("Group", bound=BaseModel)
 MODELS = get_args(ModelName)
-METHODS = tuple(m.model_fields["name"].default for m in get_args(get_args(MethodSettings)[0]))
+METHODS = tuple(KINDS)
 _HINT = "`geosemi train --help` and the files in `configs/` show the keys"
 
 # What fits one network does not fit the other: sides of chips and crops in pixels, learning rates. The DINOv2 values
@@ -200,6 +200,17 @@ def _add_defaults(content: dict[str, Any], model: str) -> None:
     if name == "light" and isinstance(groups["method"], dict):
         method = content["method"]
         content["method"] = {**_FROM_SCRATCH.get(str(method.get("name")), {}), **method}
+
+
+def method_named(name: str) -> type[OfMethod]:
+    """Return the settings of a method.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in KINDS:
+        raise ConfigError(f"unknown method `{name}`{_near(name, KINDS)}", hint=f"choose one of {', '.join(METHODS)}")
+    return KINDS[name]
 
 
 def _unknown_dataset(content: Mapping[str, Any]) -> list[str]:

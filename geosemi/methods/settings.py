@@ -1,10 +1,8 @@
-"""What each method may be told. This file imports no torch: a wrong config is told in a second, not in ten.
-
-`idea` and `source` are the line that `geosemi methods` prints.
-"""
+"""What each method may be told. This file imports no torch: a wrong config is told in a second, not in ten."""
 
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -14,7 +12,19 @@ from geosemi.settings import Settings
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class SupervisedSettings(Settings):
+class OfMethod(Settings):
+    """Settings of one method, and what `geosemi methods` says of it.
+
+    Attributes:
+        idea: the method in one line.
+        source: the paper, `–` for none.
+    """
+
+    idea: ClassVar[str]
+    source: ClassVar[str]
+
+
+class SupervisedSettings(OfMethod):
     """The supervised baseline has nothing to set."""
 
     idea: ClassVar[str] = "labels alone; the baseline"
@@ -23,7 +33,7 @@ class SupervisedSettings(Settings):
     name: Literal["supervised"] = "supervised"
 
 
-class MeanTeacherSettings(Settings):
+class MeanTeacherSettings(OfMethod):
     """Numbers of Mean Teacher.
 
     Attributes:
@@ -41,7 +51,7 @@ class MeanTeacherSettings(Settings):
     ramp: float = Field(default=0.1, ge=0, le=1)
 
 
-class FixMatchSettings(Settings):
+class FixMatchSettings(OfMethod):
     """Numbers of FixMatch-EMA; the defaults are those of UniMatch V2's code.
 
     Attributes:
@@ -61,7 +71,7 @@ class FixMatchSettings(Settings):
     warm_up: float = Field(default=0.0, ge=0, le=1)
 
 
-class SemiEarthSettings(Settings):
+class SemiEarthSettings(OfMethod):
     """Numbers of SemiEarth.
 
     Attributes:
@@ -88,7 +98,7 @@ class SemiEarthSettings(Settings):
         return rules if rules is None or own else replace(rules, post_threshold=self.threshold)
 
 
-class UniMatchV2Settings(Settings):
+class UniMatchV2Settings(OfMethod):
     """Numbers of UniMatch V2; the defaults are those of its code.
 
     Attributes:
@@ -97,7 +107,7 @@ class UniMatchV2Settings(Settings):
         warm_up: share of the run over which the weight of pseudo-labels grows, as in `FixMatchSettings`.
     """
 
-    idea: ClassVar[str] = "fixmatch on two strong views, which see complementary channels of the features"
+    idea: ClassVar[str] = "fixmatch on two strong views with complementary channels of the features"
     source: ClassVar[str] = "Yang 2025, arXiv 2410.10777"
 
     name: Literal["unimatch_v2"] = "unimatch_v2"
@@ -106,7 +116,7 @@ class UniMatchV2Settings(Settings):
     warm_up: float = Field(default=0.0, ge=0, le=1)
 
 
-class FixMatchV1Settings(Settings):
+class FixMatchV1Settings(OfMethod):
     """Numbers of the FixMatch that UniMatch V1 builds on.
 
     Attributes:
@@ -122,7 +132,7 @@ class FixMatchV1Settings(Settings):
     warm_up: float = Field(default=0.0, ge=0, le=1)
 
 
-class UniMatchSettings(Settings):
+class UniMatchSettings(OfMethod):
     """Numbers of UniMatch (V1).
 
     Attributes:
@@ -131,7 +141,7 @@ class UniMatchSettings(Settings):
         warm_up: share of the run over which the weight of pseudo-labels grows, as in `FixMatchSettings`.
     """
 
-    idea: ClassVar[str] = "the student's own labels teach two strong views and a view of disturbed features"
+    idea: ClassVar[str] = "one's own labels teach two strong views and one of disturbed features"
     source: ClassVar[str] = "Yang 2023, arXiv 2208.09910"
 
     name: Literal["unimatch"] = "unimatch"
@@ -140,7 +150,7 @@ class UniMatchSettings(Settings):
     warm_up: float = Field(default=0.0, ge=0, le=1)
 
 
-class CpsSettings(Settings):
+class CpsSettings(OfMethod):
     """Numbers of CPS; the defaults are those of its code on Pascal VOC.
 
     Attributes:
@@ -162,7 +172,7 @@ class CpsSettings(Settings):
     warm_up: float = Field(default=0.0, ge=0, le=1)
 
 
-class CutMixSettings(Settings):
+class CutMixSettings(OfMethod):
     """Numbers of CutMix-Seg; the defaults are those of its code on Pascal VOC.
 
     Attributes:
@@ -174,7 +184,7 @@ class CutMixSettings(Settings):
         area: share of the crop that a box takes before it is divided by the number of boxes, lowest first.
     """
 
-    idea: ClassVar[str] = "mean_teacher on crops that are mixed from two; soft targets, mixed alike"
+    idea: ClassVar[str] = "mean_teacher on crops mixed from two; soft targets, mixed alike"
     source: ClassVar[str] = "French 2020, arXiv 1906.01916"
 
     name: Literal["cutmix"] = "cutmix"
@@ -186,7 +196,7 @@ class CutMixSettings(Settings):
     area: tuple[Share, Share] = (0.5, 0.5)
 
 
-class CctSettings(Settings):
+class CctSettings(OfMethod):
     """Numbers of CCT; the defaults are those of its code, without the disturbances that need objects on a background.
 
     Attributes:
@@ -203,7 +213,7 @@ class CctSettings(Settings):
             cosine with the direction in double precision is .1, with 1e-2 it is above .999.
     """
 
-    idea: ClassVar[str] = "decoders of disturbed features must say what the main decoder says of whole ones"
+    idea: ClassVar[str] = "decoders of disturbed features agree with the main decoder"
     source: ClassVar[str] = "Ouali 2020, arXiv 2003.09005"
 
     name: Literal["cct"] = "cct"
@@ -238,3 +248,8 @@ MethodSettings = Annotated[
     | CctSettings,
     Field(discriminator="name"),
 ]
+
+KINDS: MappingProxyType[str, type[OfMethod]] = MappingProxyType(
+    {kind.model_fields["name"].default: kind for kind in get_args(get_args(MethodSettings)[0])}
+)
+"""Name → settings of each method, in the order in which they are listed."""
