@@ -63,14 +63,14 @@ def jobs_of(
     from geosemi.geo.target import shown, url_of
 
     several = len(scenes) > 1 or out.is_dir()
-    if several:
+    if several:  # a name without a suffix means a folder
         for path in (out, *extras.values(), *filter(None, (polygons, stac, tile_grid))):
+            if not path.suffix and not path.exists() and not url_of(path):
+                path.mkdir(parents=True)
             if not (path.is_dir() or (url_of(path) and not path.suffix)):
                 raise ConfigError(
                     f"{len(scenes)} scenes cannot become one file, and `{shown(path)}` is no folder",
-                    hint=f"name a folder without a suffix: {shown(path.with_suffix(''))}"
-                    if url_of(path)
-                    else f"make a folder and name it: mkdir -p {shlex.quote(str(path.with_suffix('')))}",
+                    hint=f"name a folder, without a suffix: {shown(path.with_suffix(''))}",
                 )
 
     def named(path: Path, scene: "SceneSource", suffix: str) -> Path:
@@ -117,19 +117,20 @@ class Mapper:
             GeosemiError: the only job failed; or some of several did, all of them named.
         """
         if len(jobs) == 1:
-            return DAMAGED if self._map(jobs[0]).damaged else 0
+            return DAMAGED if self._map(jobs[0]) else 0
         from geosemi.geo.target import is_there, shown
 
         failed, damaged = [], False
         for number, job in enumerate(jobs, start=1):
             self.console.print(f"scene    {number} of {len(jobs)}: {job.name}", markup=False)
-            if not self.overwrite and is_there(job.mask):
+            traced = job.polygons is None or is_there(job.polygons)
+            if not self.overwrite and is_there(job.mask) and traced:
                 self.console.print(
                     f"kept     {shown(job.mask)}, which exists; `--overwrite` maps it anew", markup=False
                 )
                 continue
             try:
-                damaged |= bool(self._map(job).damaged)
+                damaged |= self._map(job)
             except InputError as error:
                 self.console.print(f"error    {error.message}", style="red", markup=False)
                 failed.append(error)
@@ -137,7 +138,8 @@ class Mapper:
             raise all_of(failed, len(jobs), "mapped; the others are done")
         return DAMAGED if damaged else 0
 
-    def _map(self, job: Job) -> "PredictionFacts":
+    def _map(self, job: Job) -> bool:
+        """Make all outputs of a scene, and tell whether blocks of it were left out."""
         from geosemi.cli.bar import bar
         from geosemi.geo.target import discard
         from geosemi.predict.predict import predict_scene
@@ -146,6 +148,8 @@ class Mapper:
             from geosemi.predict.polygons import check_polygons
 
             check_polygons(job.place, job.polygons, overwrite=self.overwrite, assume_crs=self.settings.assume_crs)
+            if not self.overwrite and job.mask.exists():
+                return self._go_on(job)
         ending = {"kept": "finished rows are kept", "hint": "run the same command again to go on"}
         with bar(self.console, "mapping", self.stop, **ending) as on_progress:
             facts = predict_scene(
@@ -158,7 +162,27 @@ class Mapper:
         for line in _written(job, facts, count):
             print(line)
         discard([*facts.files, *filter(None, [job.polygons])])
-        return facts
+        return bool(facts.damaged)
+
+    def _go_on(self, job: Job) -> bool:
+        """Make the polygons of a mask that this command made before it was killed.
+
+        Raises:
+            InputError: another command made that mask.
+        """
+        from geosemi.geo.unfinished import tidy
+        from geosemi.predict.predict import made_before
+
+        tidy(job.mask)
+        if not made_before(self.bundle, job.place, job.mask, self.settings, extras=job.extras):
+            raise InputError(
+                f"`{job.mask}` exists, and another model, scene or setting made it",
+                hint=f"`geosemi vectorize {job.mask}` makes polygons of it; `--overwrite` maps the scene anew",
+            )
+        self.console.print(f"kept     {job.mask}, which is complete", markup=False)
+        count = self._trace(job)
+        print(f"{'polygons':<13} {job.polygons} ({count:,})")
+        return job.mask.with_name(f"{job.mask.name}.damage.json").exists()
 
     def _trace(self, job: Job) -> int:
         if job.polygons is None:

@@ -48,6 +48,7 @@ def require_writable(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()
     if any(i.exists() and path.samefile(i) for i in inputs):
         raise OutputError(f"the output `{path}` is an input", hint="choose another name")
     if not overwrite:
+        _remove_left(path)  # of a run that was killed when it was complete
         raise _taken(path)
 
 
@@ -61,17 +62,25 @@ def private_folder(beside: Path) -> Iterator[Path]:
 
     What a killed process of this machine left of the same output is removed first.
     """
-    begin = f".{beside.name}.part-{uuid.getnode():x}-"
-    for left in beside.parent.glob(f"{glob.escape(begin)}*"):
-        owner = left.name.removeprefix(begin).split("-")[0]
-        if owner.isdigit() and not _runs(int(owner)):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = beside.parent / f"{begin}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    _remove_left(beside)
+    folder = beside.parent / f"{_private(beside)}{os.getpid()}-{uuid.uuid4().hex[:8]}"
     naming_disk(beside, folder.mkdir)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _private(beside: Path) -> str:
+    return f".{beside.name}.part-{uuid.getnode():x}-"
+
+
+def _remove_left(beside: Path) -> None:
+    begin = _private(beside)
+    for left in beside.parent.glob(f"{glob.escape(begin)}*"):
+        owner = left.name.removeprefix(begin).split("-")[0]
+        if owner.isdigit() and not _runs(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _runs(process: int) -> bool:

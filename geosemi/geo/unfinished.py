@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TextIO
@@ -24,7 +24,7 @@ try:
 except ImportError:  # Windows: two runs on one output are not kept apart
     fcntl = None  # type: ignore[assignment]
 
-_KEY, _JOURNAL, _LOCK = "work.json", "journal", "lock"
+_KEY, _JOURNAL, _LOCK, _NAMES = "work.json", "journal", "lock", "names.json"
 
 
 class Unfinished:
@@ -50,6 +50,22 @@ class Unfinished:
         naming_disk(self.folder, lambda: self._file.write(line))
         naming_disk(self.folder, lambda: os.fsync(self._file.fileno()))
         self.done.append(value)
+
+    def announce(self, names: Iterable[Path]) -> None:
+        """Say which outputs are about to get their names, see `announced`.
+
+        Raises:
+            OutputError: the disk is full or fails.
+        """
+        text = json.dumps([str(name.absolute()) for name in names])
+
+        def write() -> None:
+            with (self.folder / _NAMES).open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+
+        naming_disk(self.folder, write)
 
     def __enter__(self) -> Self:
         return self
@@ -87,12 +103,22 @@ def unfinished(
     naming_disk(out, lambda: folder.mkdir(exist_ok=True))
     with _locked(folder, out, time.monotonic() + patience):
         try:
-            _prepare(folder, out, json.loads(json.dumps(dict(key))), resume)
+            _prepare(folder, out, _plain(key), resume)
             with Unfinished(folder, _cut_journal(folder)) as work, _emptied(work, keep=keep):
                 yield work
         finally:  # while we hold it: whoever was refused must not remove what another has just begun
             if not (folder / _KEY).exists():
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def announced(out: Path, key: Mapping[str, Any]) -> frozenset[Path]:
+    """Return the outputs that an interrupted run of this work may have given their names: they are its own."""
+    folder = folder_of(out)
+    try:
+        names = json.loads((folder / _NAMES).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return frozenset()
+    return frozenset(map(Path, names)) if _read_key(folder) == _plain(key) else frozenset()
 
 
 def tidy(out: Path) -> None:
@@ -154,6 +180,10 @@ def _take(lock: TextIO) -> bool:
     except OSError:  # a network disk without locks
         return True
     return os.fstat(lock.fileno()).st_nlink > 0  # else a run that ended removed it in between
+
+
+def _plain(key: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(dict(key)))
 
 
 def _read_key(folder: Path) -> Any:

@@ -18,10 +18,11 @@ from geosemi.geo.forgiving import report_json, report_text
 from geosemi.geo.gcps import ControlPoints
 from geosemi.geo.grid import Grid
 from geosemi.geo.layers import Layer, files_of, require_free
+from geosemi.geo.raster import open_raster
 from geosemi.geo.remote import Remote
 from geosemi.geo.scene import Place, Scene
 from geosemi.geo.target import url_of
-from geosemi.geo.unfinished import tidy, unfinished
+from geosemi.geo.unfinished import announced, tidy, unfinished
 from geosemi.geo.writer import RasterSet
 from geosemi.legend import Legend
 from geosemi.models.bundle import Bundle
@@ -32,7 +33,7 @@ from geosemi.predict.fingerprint import Fingerprint, state_of
 from geosemi.predict.pipeline import OnProgress
 from geosemi.predict.settings import PredictSettings
 from geosemi.predict.task import Task
-from geosemi.predict.workers import bands_for, map_apart
+from geosemi.predict.workers import bands_for, map_apart, threads_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
 
     Memory grows with the scene's width, not with its height. The outputs get their names when they are complete, the
     mask last; what is done before is kept in a hidden folder beside it, so that a run that was killed goes on where it
-    was. On a CPU the bytes are the same for every batch size and however often a run was interrupted.
+    was. On a CPU the bytes are the same for every batch size and however often a run was interrupted; the number of
+    threads may change last bits, so work that was begun with another number is other work.
 
     Args:
         bundle: the model.
@@ -112,14 +114,16 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
     layers = dict(zip(outputs, task.answers.layers, strict=True))
     if len(layers) < len(outputs):
         raise OutputError(f"`{out}` would be two outputs", hint="give each a name of its own")
-    tidy(out)
-    _require_free(layers, checked.scene, overwrite=overwrite)
-    item = None if stac is None else Catalogue.of(stac, task, taken, overwrite=overwrite)
     key = {
         "scene": _identity(checked.scene), "model": bundle.digest or uuid.uuid4().hex, "version": __version__,
         "device": ",".join([task.device.type] * len(task.devices)),
+        "threads": threads_of(task) if task.device.type == "cpu" else None,  # they decide last bits
         "outputs": [[*pair] for pair in zip((*wanted, "mask"), map(str, outputs), strict=True)], **task.choices,
     }  # fmt: skip
+    tidy(out)
+    own = announced(out, key)
+    _require_free(layers, checked.scene, overwrite=overwrite, own=own)
+    item = None if stac is None else Catalogue.of(stac, task, taken, overwrite=overwrite or stac.absolute() in own)
     with ExitStack() as stack:
         digest = stack.enter_context(Fingerprint(checked.scene.files))
         work = stack.enter_context(unfinished(out, key, resume=resume))
@@ -138,12 +142,36 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
         if item is not None:
             notes[item.path] = item.text(task, layers)
         tags = _tags(task, digest.result(), command)
+        work.announce([*(file for path, layer in layers.items() for file in files_of(path, layer)), *notes])
         files = bands[0].finish(tags, notes, below=bands[1:])
         counts = np.sum([band.histogram for band in bands], axis=0)
     return _facts(task, files, counts, found)
 
 
-def _require_free(layers: Mapping[Path, Layer], scene: Scene, *, overwrite: bool) -> None:
+def made_before(
+    bundle: Bundle,
+    scene: Place,
+    out: Path,
+    settings: PredictSettings | None = None,
+    *,
+    extras: Mapping[Extra, Path] | None = None,
+) -> bool:
+    """Tell whether an existing mask is what `predict_scene` would make: same model, settings and scene.
+
+    Raises:
+        GeosemiError: as `predict_scene`, of the scene, the model and the settings.
+        SceneUnreadable: the mask is no raster.
+    """
+    task = Task.of(bundle, scene, settings, tuple(extras or {}))
+    with Fingerprint(task.checked.scene.files) as digest:
+        wanted = _tags(task, digest.result(), "")
+    with open_raster(out) as file:
+        found = file.dataset.tags()
+    known = bool(wanted.get("MODEL_SHA256") and wanted.get("SCENE_SHA256"))
+    return known and all(found.get(name) == text for name, text in wanted.items())
+
+
+def _require_free(layers: Mapping[Path, Layer], scene: Scene, *, overwrite: bool, own: frozenset[Path]) -> None:
     names: set[Path] = set()
     for path, layer in layers.items():
         files = {f.resolve() for f in files_of(path, layer)}
@@ -152,7 +180,7 @@ def _require_free(layers: Mapping[Path, Layer], scene: Scene, *, overwrite: bool
         names |= files
         if isinstance(scene.place, Remote) and url_of(path) == str(scene.place):
             raise OutputError(f"the output `{scene.place}` is an input", hint="choose another name")
-        require_free(path, layer, overwrite=overwrite, inputs=scene.files)
+        require_free(path, layer, overwrite=overwrite or path.absolute() in own, inputs=scene.files)
 
 
 def _identity(scene: Scene) -> list[Any]:

@@ -1,4 +1,6 @@
-"""Several processes map bands of one scene, each on a device of its own; the bytes are those of one process.
+"""Several processes map bands of one scene, each on a device of its own.
+
+The bytes are those of one process with as many threads.
 
 What a process needs it makes anew from names: the model from its file, the scene from its place. It tells of its
 progress through a pipe, and looks there whether it should stop. A process whose parent died finds the pipe closed, and
@@ -75,6 +77,11 @@ class Band:
             yield rasters
 
 
+def threads_of(task: Task) -> int:
+    """Return the threads of torch that a process of the task has: several on a CPU share them."""
+    return max(1, torch.get_num_threads() // len(task.devices))
+
+
 def bands_for(task: Task, work: Unfinished, layers: Mapping[Path, Layer], extras: Sequence[Extra]) -> list[Band]:
     """Return a band for each device, from top to bottom; fewer where the scene is too small.
 
@@ -90,7 +97,7 @@ def bands_for(task: Task, work: Unfinished, layers: Mapping[Path, Layer], extras
         path = work.folder / BUNDLE
         task.bundle.save(path)
     grid = task.checked.scene.grid
-    threads = max(1, torch.get_num_threads() // len(task.devices))
+    threads = threads_of(task)
     return [
         Band(
             path, place, task.settings.model_copy(update={"device": str(device)}), tuple(extras), layers, grid, rows,

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from geosemi.cli.main import app
 from geosemi.cli.mapping import command_of
+from geosemi.errors import InputError
 
 
 def run(*words):
@@ -143,7 +144,7 @@ def test_several_scenes_cannot_become_one_file(make_scene, place):
     make_scene(name="b.tif")
     done = run("a.tif", "b.tif", "--out", "mask.tif")
     assert "2 scenes cannot become one file" in done.exception.message
-    assert "mkdir -p mask" in done.exception.hint
+    assert "without a suffix: mask" in done.exception.hint
 
 
 def test_damage_that_was_left_out_has_an_exit_code_of_its_own(make_scene, place):
@@ -165,3 +166,33 @@ def test_damage_that_was_left_out_has_an_exit_code_of_its_own(make_scene, place)
 def test_provenance_names_the_command_without_what_changes_no_pixel(more):
     words = ["predict", "/data/scene.tif", *more, "--out=/home/a/mask.tif", "--stitch", "centre"]
     assert command_of(words) == "geosemi predict scene.tif --out=mask.tif --stitch centre"
+
+
+def test_polygons_that_a_kill_kept_from_being_made_are_made_of_the_mask(make_scene, place):
+    scene = make_scene(height=70, width=90)
+    words = [str(scene), "--out", "mask.tif", "--polygons", "map.gpkg"]
+    assert run(*words).exit_code == 0
+    mask, polygons = Path("mask.tif").read_bytes(), Path("map.gpkg").read_bytes()
+    Path("map.gpkg").unlink()
+    done = run(*words, "--resume")
+    assert done.exit_code == 0, done.output
+    assert "kept     mask.tif, which is complete" in done.stderr
+    assert (Path("mask.tif").read_bytes(), Path("map.gpkg").read_bytes()) == (mask, polygons)
+    Path("map.gpkg").unlink()
+    done = run(*words, "--stitch", "centre")
+    assert isinstance(done.exception, InputError)
+    assert "another model, scene or setting made it" in str(done.exception)
+    assert "geosemi vectorize mask.tif" in done.exception.hint
+    assert run(*words, "--overwrite", "--stitch", "centre").exit_code == 0
+
+
+def test_several_scenes_make_the_folder_they_go_to(make_scene, place):
+    scenes = [str(make_scene(name, height=40, width=40, seed=n)) for n, name in enumerate(("a.tif", "b.tif"))]
+    assert run(*scenes, "--out", "maps", "--polygons", "shapes").exit_code == 0
+    assert {p.name for p in Path("shapes").iterdir()} == {"a.gpkg", "b.gpkg"}
+    Path("shapes/b.gpkg").unlink()
+    done = run(*scenes, "--out", "maps", "--polygons", "shapes")
+    assert done.exit_code == 0, done.output
+    assert "kept     maps/a.tif, which exists" in done.stderr
+    assert "kept     maps/b.tif, which is complete" in done.stderr
+    assert Path("shapes/b.gpkg").exists()
