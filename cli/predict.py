@@ -229,10 +229,9 @@ def _require_pairs(*, stac: Path | None, taken: str | None, plan: bool, tile_gri
 
 
 def _settings(bands: str, resolution: str, **given: Any) -> "PredictSettings":
-    from pydantic import ValidationError
-
     from geosemi.errors import ConfigError
     from geosemi.predict.settings import PredictSettings
+    from geosemi.settings import settings_of
 
     chosen = tuple(int(b) if b.strip().isdecimal() else b.strip() for b in bands.split(",")) if bands else None
     size: str | float = resolution
@@ -243,11 +242,9 @@ def _settings(bands: str, resolution: str, **given: Any) -> "PredictSettings":
             size = math.nan
         if not 0 < size < math.inf:
             raise ConfigError(f"`--resolution {resolution}` is no size", hint="write native, model, or metres as `0.3`")
-    try:
-        return PredictSettings(**given, bands=chosen, resolution=size)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-")
-        raise ConfigError(
-            f"`--{name}` cannot be {first['input']!r}: {first['msg'].lower()}", hint="see `geosemi predict --help`"
-        ) from None
+    return settings_of(
+        PredictSettings,
+        {**given, "bands": chosen, "resolution": size},
+        named=lambda name: f"--{name.replace('_', '-')}",
+        hint="see `geosemi predict --help`",
+    )

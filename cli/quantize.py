@@ -102,20 +102,16 @@ def quantize(
 
 
 def _settings(bands: str, **given: Any) -> "QuantizeSettings":
-    from pydantic import ValidationError
-
-    from geosemi.errors import ConfigError
     from geosemi.predict.settings import QuantizeSettings
+    from geosemi.settings import settings_of
 
     chosen = tuple(int(b) if b.strip().isdecimal() else b.strip() for b in bands.split(",")) if bands else None
-    try:
-        return QuantizeSettings(**given, bands=chosen)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-")
-        raise ConfigError(
-            f"`--{name}` cannot be {first['input']!r}: {first['msg'].lower()}", hint="see `geosemi quantize --help`"
-        ) from None
+    return settings_of(
+        QuantizeSettings,
+        {**given, "bands": chosen},
+        named=lambda name: f"--{name.replace('_', '-')}",
+        hint="see `geosemi quantize --help`",
+    )
 
 
 def _show(facts: "QuantizeFacts", console: "Console") -> None:

@@ -19,7 +19,7 @@ import pyogrio
 import rasterio.io
 import rasterio.vrt
 import xarray as xr
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from geosemi import __version__
 from geosemi.errors import ConfigError, InputError, LegendError
@@ -39,6 +39,7 @@ from geosemi.predict.memory import map_scene
 from geosemi.predict.predict import PredictionFacts, predict_scene
 from geosemi.predict.runs import find_bundle
 from geosemi.predict.settings import PredictSettings
+from geosemi.settings import settings_of
 
 __all__ = ["load_model", "predict", "vectorize"]
 
@@ -264,9 +265,4 @@ def _settings(kind: type[S], settings: S | None, options: Mapping[str, Any]) -> 
         )
     if settings is not None:
         return settings
-    try:
-        return kind(**options)
-    except ValidationError as error:
-        lines = [f"`{'.'.join(map(str, e['loc']))}` cannot be {e['input']!r}: {e['msg']}" for e in error.errors()]
-        known = ", ".join(kind.model_fields)
-        raise ConfigError(lines[0], hint=f"the options are {known}", faults=lines[1:]) from error
+    return settings_of(kind, options)

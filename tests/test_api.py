@@ -240,9 +240,13 @@ def test_settings_come_whole_or_one_by_one(make_scene):
     with pytest.raises(ConfigError, match="both say how") as caught:
         geosemi.predict(scene, bundle, settings=PredictSettings(), tile=64)
     assert "as settings, or as options" in caught.value.hint
-    with pytest.raises(ConfigError, match=r"`tiles` cannot be 64") as caught:
-        geosemi.predict(scene, bundle, tiles=64, stitch="sum")
-    assert len(caught.value.lines) == 2
+    with pytest.raises(ConfigError, match=r"there is no option `tiles`; did you mean `tile`\?") as caught:
+        geosemi.predict(scene, bundle, tiles=64, stitch="sum", resolution="fine")
+    told = sorted(caught.value.lines[1:])
+    assert told[0].startswith(
+        "`resolution` cannot be 'fine': it should be 'native' or 'model', or it should be a valid"
+    )
+    assert told[1:] == ["`stitch` cannot be 'sum': it should be 'blend' or 'centre'"]
     assert "tile, overlap, stitch" in caught.value.hint
     with pytest.raises(ConfigError, match="`extras` names files") as caught:
         geosemi.predict(scene, bundle, extras={"confidence": "a.tif"}, **CPU)
