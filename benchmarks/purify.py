@@ -15,6 +15,7 @@ not done again, and a run that was cut goes on.
 import argparse
 import csv
 import json
+import math
 import os
 import shlex
 import shutil
@@ -346,7 +347,10 @@ def table(found: Mapping[str, Sequence[dict]]) -> None:
 
 
 def mean(values: Sequence[float], *, digits: int = 3, sign: str = "") -> str:
-    """Return mean ± standard deviation."""
+    """Return mean ± standard deviation of what is a number, a dash for nothing."""
+    values = [v for v in values if not math.isnan(v)]
+    if not values:
+        return "–"
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.mean(values):{sign}.{digits}f} ± {spread:.{digits}f}"
 
