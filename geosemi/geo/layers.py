@@ -12,6 +12,9 @@ from geosemi.geo.style import LEGEND_TAG, aux_xml, colour_table, qml_raster
 from geosemi.geo.target import shown
 from geosemi.legend import Legend
 
+SCALE_TAG = "GEOSEMI_SCALE"  # of amounts: what their values mean
+CONFIDENCE_BAND = "confidence"
+NO_CONFIDENCE_BANDS = ("class", "entropy", "margin")  # one byte a pixel too, but their mean is no confidence
 AMOUNT_STEPS = 254  # an amount of 1 is stored as 254; 255 is nodata
 
 
@@ -64,7 +67,7 @@ def amount_layer(bands: Sequence[str], meaning: str) -> Layer:
         meaning: ends the sentence "value / 254 is …".
     """
     note = f"value / {AMOUNT_STEPS} is {meaning}; 255 is nodata"
-    return Layer(tuple(bands), 255, "AVERAGE", scale=1 / AMOUNT_STEPS, tags={"GEOSEMI_SCALE": note})
+    return Layer(tuple(bands), 255, "AVERAGE", scale=1 / AMOUNT_STEPS, tags={SCALE_TAG: note})
 
 
 def files_of(path: Path, layer: Layer) -> tuple[Path, ...]:

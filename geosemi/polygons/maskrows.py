@@ -10,7 +10,9 @@ import rasterio
 from geosemi.errors import GridMismatch, LegendError
 from geosemi.geo.corners import OUTSIDE, Bytes
 from geosemi.geo.grid import Grid
+from geosemi.geo.layers import CONFIDENCE_BAND, NO_CONFIDENCE_BANDS, SCALE_TAG
 from geosemi.geo.raster import RasterFile, open_raster
+from geosemi.geo.style import LEGEND_TAG
 from geosemi.geo.window import Window
 from geosemi.legend import Legend
 
@@ -39,7 +41,7 @@ def open_confidence(path: Path | None, grid: Grid, mask: Path) -> Iterator[ReadR
 
     Raises:
         GridMismatch: it lies elsewhere.
-        LegendError: it is no confidence raster.
+        LegendError: it is no confidence raster, or says that it is another amount, such as entropy.
         SceneUnreadable, UnsafeInput, ResourceError: as `geosemi.geo.raster.open_raster`.
     """
     if path is None:
@@ -51,8 +53,21 @@ def open_confidence(path: Path | None, grid: Grid, mask: Path) -> Iterator[ReadR
                 f"`{file.path}` has {file.count} band(s) of {file.dtype.name}, confidence is one band of uint8",
                 hint="give the file that `geosemi predict --confidence` wrote: 0 … 254 for 0 … 1, 255 for none",
             )
+        _require_confidence(file)
         grid.require_same(file.grid, mine=str(mask), theirs=str(path))
         yield lambda row, rows: file.read(Window(row, 0, rows, file.grid.width), 1)
+
+
+def _require_confidence(file: RasterFile) -> None:
+    """Refuse a raster that says of itself that it is something else; of other programs' rasters nothing is asked."""
+    (name,) = file.band_names
+    is_ours = SCALE_TAG in file.tags
+    if LEGEND_TAG in file.tags or name in NO_CONFIDENCE_BANDS or (is_ours and name != CONFIDENCE_BAND):
+        what = "class" if LEGEND_TAG in file.tags else name
+        raise LegendError(
+            f"the band of `{file.path}` is `{what}`, not confidence",
+            hint="give the file that `geosemi predict --confidence` wrote",
+        )
 
 
 def _cache_bytes(file: RasterFile) -> int:

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from rasterio.features import geometry_mask
 
 from geosemi.errors import GridMismatch, LegendError
+from geosemi.geo.layers import SCALE_TAG
 from geosemi.legend import ClassDef, Legend
 from geosemi.polygons.polygonize import PolygonSettings, polygonize
 from geosemi.polygons.rings import Shapes
@@ -109,3 +110,16 @@ def test_confidence_is_one_band_of_bytes(tmp_path: Path) -> None:
     with pytest.raises(LegendError, match="float32, confidence is one band of uint8") as caught:
         polygonize(mask, tmp_path / "map.gpkg", LEGEND, PolygonSettings(), confidence=sure)
     assert "geosemi predict --confidence" in caught.value.hint
+
+
+@pytest.mark.parametrize(("band", "tags"), [("entropy", {}), ("margin", {SCALE_TAG: "…"}), ("lake", {SCALE_TAG: "…"})])
+def test_other_amounts_are_no_confidence(tmp_path: Path, band: str, tags: dict[str, str]) -> None:
+    mask = write(tmp_path / "mask.tif", np.zeros((2, 2), np.uint8))
+    other = write(tmp_path / "u.tif", np.zeros((2, 2), np.uint8), nodata=255)
+    with rasterio.open(other, "r+") as d:
+        d.descriptions = (band,)
+        d.update_tags(**tags)
+    with pytest.raises(LegendError, match=f"u.tif` is `{band}`, not confidence") as caught:
+        polygonize(mask, tmp_path / "map.gpkg", LEGEND, PolygonSettings(), confidence=other)
+    assert "geosemi predict --confidence" in caught.value.hint
+    assert not (tmp_path / "map.gpkg").exists()
