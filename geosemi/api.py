@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from geosemi import __version__
 from geosemi.errors import ConfigError, InputError, LegendError
 from geosemi.geo.dataarrays import array_of
-from geosemi.geo.maskarrays import legend_of_dataarray, to_dataarray, write_mask
+from geosemi.geo.maskarrays import legend_of_dataarray, to_dataarray, write_confidence, write_mask
 from geosemi.geo.remote import Remote
 from geosemi.geo.scene import Place
 from geosemi.geo.sources import find_scenes
@@ -155,13 +155,13 @@ def predict(  # noqa: PLR0913 - the one verb of this file; all but two are optio
 @overload
 def vectorize(
     mask: str | Path | xr.DataArray, out: None = None, *, legend: Legend | str | Path | None = None,
-    confidence: str | Path | None = None, on_progress: OnProgress | None = None,
+    confidence: str | Path | xr.DataArray | None = None, on_progress: OnProgress | None = None,
     settings: PolygonSettings | None = None, **options: Any,
 ) -> gpd.GeoDataFrame: ...  # fmt: skip
 @overload
 def vectorize(
     mask: str | Path | xr.DataArray, out: str | Path, *, legend: Legend | str | Path | None = None,
-    confidence: str | Path | None = None, overwrite: bool = False, on_progress: OnProgress | None = None,
+    confidence: str | Path | xr.DataArray | None = None, overwrite: bool = False, on_progress: OnProgress | None = None,
     settings: PolygonSettings | None = None, **options: Any,
 ) -> int: ...  # fmt: skip
 def vectorize(
@@ -169,7 +169,7 @@ def vectorize(
     out: str | Path | None = None,
     *,
     legend: Legend | str | Path | None = None,
-    confidence: str | Path | None = None,
+    confidence: str | Path | xr.DataArray | None = None,
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
     settings: PolygonSettings | None = None,
@@ -181,7 +181,7 @@ def vectorize(
         mask: a mask file, or a DataArray of class ids, such as `predict` returns.
         out: .gpkg, .fgb, .geojson, .parquet or .shp; None returns the polygons.
         legend: the classes; None takes those that the mask carries.
-        confidence: raster on the mask's pixels; its mean becomes an attribute.
+        confidence: raster on the mask's pixels, a file or a DataArray; its mean becomes the attribute `conf`.
         overwrite: replace an existing file.
         on_progress: told (rows done, rows in all).
         settings: how, instead of `options`.
@@ -198,16 +198,19 @@ def vectorize(
     """
     chosen = _settings(PolygonSettings, settings, options)
     classes = _legend(mask, legend)
-    sure = None if confidence is None else Path(confidence)
     with tempfile.TemporaryDirectory(prefix="geosemi-") as folder:
         if isinstance(mask, xr.DataArray):
             source = Path(folder) / "mask.tif"
             write_mask(mask, source, classes)
         else:
             source = Path(mask)
+        sure = Path(folder) / "confidence.tif" if isinstance(confidence, xr.DataArray) else confidence
+        if isinstance(confidence, xr.DataArray):
+            write_confidence(confidence, Path(folder) / "confidence.tif")
         target = Path(folder) / "polygons.gpkg" if out is None else placed(out)
         count = polygonize(
-            source, target, classes, chosen, confidence=sure, overwrite=overwrite, on_progress=on_progress
+            source, target, classes, chosen, confidence=None if sure is None else Path(sure), overwrite=overwrite,
+            on_progress=on_progress,
         )  # fmt: skip
         discard([target])
         return count if out is not None else pyogrio.read_dataframe(target, layer=LAYER)

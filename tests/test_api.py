@@ -384,6 +384,25 @@ def test_polygons_of_an_array_are_those_of_its_file(make_scene, tmp_path):
     assert len(geosemi.vectorize(decoded)) == len(found)
 
 
+def test_confidence_may_be_a_dataarray(make_scene, tmp_path):
+    found = geosemi.predict(make_scene(nodata=0), bundle_of(TinySegmenter()), extras=("confidence", "entropy"), **CPU)
+    layers = geosemi.vectorize(found["class"], confidence=found["confidence"])
+    means = [
+        ((v := found["confidence"].values)[(found["class"].values == k) & (v < 255)] / 254).sum() for k in range(4)
+    ]
+    assert (layers.conf * layers.n_px).sum() == pytest.approx(sum(means), rel=1e-6)
+    decoded = xr.decode_cf(found[["confidence"]])["confidence"]  # real numbers, NaN for none
+    assert decoded.dtype.kind == "f"
+    again = geosemi.vectorize(found["class"], confidence=decoded)
+    np.testing.assert_array_equal(again.conf, layers.conf)
+    with pytest.raises(InputError, match="`entropy` is no confidence") as caught:
+        geosemi.vectorize(found["class"], confidence=found["entropy"])
+    assert 'dataset["confidence"]' in caught.value.hint
+    with pytest.raises(InputError, match="other values than confidence") as caught:
+        geosemi.vectorize(found["class"], confidence=decoded * 254)
+    assert "0 … 254 for 0 … 1" in caught.value.hint
+
+
 def test_polygons_are_written_where_asked_with_settings(make_scene, tmp_path):
     mask = geosemi.predict(make_scene(), bundle_of(TinySegmenter()), **CPU)
     count = geosemi.vectorize(mask, tmp_path / "p.gpkg", min_area_m2=5)

@@ -16,7 +16,7 @@ from geosemi.errors import InputError, LegendError
 from geosemi.geo.arrays import Array
 from geosemi.geo.dataarrays import MAPPING, array_of, sides_of
 from geosemi.geo.grid import Grid
-from geosemi.geo.layers import Layer, mask_layer
+from geosemi.geo.layers import AMOUNT_STEPS, CONFIDENCE_BAND, NO_CONFIDENCE_BANDS, Layer, amount_layer, mask_layer
 from geosemi.geo.style import LEGEND_TAG
 from geosemi.geo.unfinished import unfinished
 from geosemi.geo.window import Window
@@ -24,6 +24,7 @@ from geosemi.geo.writer import RasterSet
 from geosemi.legend import Legend
 
 _ROWS = 512
+_NONE = 255
 
 
 def to_dataarray(
@@ -85,6 +86,42 @@ def write_mask(data: xr.DataArray, path: Path, legend: Legend) -> None:
             window = Window(row, 0, min(_ROWS, grid.height - row), grid.width)
             rasters.write(row, [_classes(array, window, legend)])
         rasters.finish({})
+
+
+def write_confidence(data: xr.DataArray, path: Path) -> None:
+    """Write a DataArray of confidence as `geosemi predict --confidence` would, a band of rows at a time.
+
+    Args:
+        data: (y, x), uint8, 0 … 254 for 0 … 1 and 255 for none, or real numbers 0 … 1 with NaN for none, as xarray
+            decodes those bytes.
+        path: a `.tif`.
+
+    Raises:
+        InputError: it is another amount, such as entropy, has several bands, or other values.
+        OutputError: the disk is full or fails.
+    """
+    array = array_of(data)
+    if len(array.names) > 1 or data.name in NO_CONFIDENCE_BANDS:
+        raise InputError(f"`{array}` is no confidence", hint='give one band of it: `confidence=dataset["confidence"]`')
+    grid, layer = array.grid, amount_layer((CONFIDENCE_BAND,), "the confidence")
+    with unfinished(path, {}, resume=False) as work, RasterSet({path: layer}, grid, work) as rasters:
+        for row in range(0, grid.height, _ROWS):
+            window = Window(row, 0, min(_ROWS, grid.height - row), grid.width)
+            rasters.write(row, [_sureness(array, window)])
+        rasters.finish({})
+
+
+def _sureness(array: Array, window: Window) -> npt.NDArray[np.uint8]:
+    values = array.fetch(window, [0])[0]
+    if values.dtype == np.uint8:
+        return values.astype(np.uint8, copy=False)
+    if values.dtype.kind != "f" or (values < 0).any() or (values > 1).any():
+        raise InputError(
+            f"`{array}` of {values.dtype} holds other values than confidence",
+            hint="give bytes, 0 … 254 for 0 … 1 and 255 for none, or real numbers 0 … 1, NaN for none",
+        )
+    is_none = np.isnan(values)
+    return np.where(is_none, _NONE, np.rint(np.where(is_none, 0, values) * AMOUNT_STEPS)).astype(np.uint8)
 
 
 def _classes(array: Array, window: Window, legend: Legend) -> npt.NDArray[np.uint8]:
