@@ -50,3 +50,14 @@ def test_the_readme_lists_them():
     rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     wanted = [f"| `{n}` | {k.idea} | {k.source} | `geosemi/methods/{n}.py` |" for n, k in KINDS.items()]
     assert [row for row in rows if "geosemi/methods/" in row] == wanted
+
+
+def test_every_method_has_a_page():
+    index = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    for name in METHODS:
+        page = ROOT / "docs" / "methods" / f"{name}.md"
+        text = page.read_text(encoding="utf-8") if page.exists() else index.partition(f"\n## {name}\n")[2]
+        assert text, f"docs/methods/{name}.md"
+        assert f"[`{name}`](methods/{name}.md)" in index or f"(#{name})" in index
+        if page.exists():
+            assert all(f"**{part}" in text for part in ("What a step costs.", "When."))
