@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pyproj import Geod, Transformer
 
+from geosemi.geo.affines import applied
 from geosemi.geo.grid import Grid
 
 Floats = npt.NDArray[np.float64]
@@ -90,7 +91,7 @@ def scale_of(grid: Grid, to_degrees: Transformer, geod: Geod, *, factor: float, 
     """
     part = np.linspace(0, 1, _PLACES)
     u, v = (axis.ravel() - 0.5 for axis in np.meshgrid(part, part))
-    x, y = grid.transform * ((u + 0.5) * grid.width, (v + 0.5) * grid.height)
+    x, y = applied(grid.transform, (u + 0.5) * grid.width, (v + 0.5) * grid.height)
     half = _CELL / 2 / factor
     cells = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
     lon, lat = to_degrees.transform((x[:, None] + cells[:, 0]).ravel(), (y[:, None] + cells[:, 1]).ravel())
