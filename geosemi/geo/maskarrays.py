@@ -114,7 +114,8 @@ def write_confidence(data: xr.DataArray, path: Path) -> None:
 def _sureness(array: Array, window: Window) -> npt.NDArray[np.uint8]:
     values = array.fetch(window, [0])[0]
     if values.dtype == np.uint8:
-        return values.astype(np.uint8, copy=False)
+        steps: npt.NDArray[np.uint8] = values
+        return steps
     if values.dtype.kind != "f" or (values < 0).any() or (values > 1).any():
         raise InputError(
             f"`{array}` of {values.dtype} holds other values than confidence",
