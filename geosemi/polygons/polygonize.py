@@ -140,7 +140,8 @@ def _squaring(grid: Grid, legend: Legend, settings: PolygonSettings) -> Squaring
     if not settings.regularize:
         return None
     values = frozenset(legend.names.index(name) for name in settings.regularize)
-    return Squaring(values, pixel_sides(grid), max(settings.tolerance_px(grid), _LEAST_WALL))
+    room = (grid.width, grid.height)
+    return Squaring(values, pixel_sides(grid), max(settings.tolerance_px(grid), _LEAST_WALL), room)
 
 
 def _listed(legend: Legend) -> str:

@@ -27,11 +27,13 @@ class Squaring:
         values: classes.
         sides: width and height of a pixel, metres: angles are right on the ground.
         tolerance: in pixels; walls are at least so long, and steps of the boundary below it are not walls.
+        room: columns and rows of the raster, beyond which no building may reach.
     """
 
     values: frozenset[int]
     sides: tuple[float, float]
     tolerance: float
+    room: tuple[int, int]
 
     def __call__(self, shapes: Shapes) -> Shapes:
         """Return the shapes with those of the chosen classes squared where that is possible."""
@@ -43,12 +45,13 @@ class Squaring:
             shapely.GeometryType.POLYGON, points, (shapes.rings, shapes.polygons)
         )  # fmt: skip
         least = self.tolerance * float(np.mean(self.sides))
-        polygons[chosen] = squared(polygons[chosen], least)
+        room = shapely.box(0, 0, *np.multiply(self.room, self.sides).tolist())
+        polygons[chosen] = squared(polygons[chosen], least, room)
         # rows count downwards: what is displayed counter-clockwise runs clockwise in these coordinates
         polygons = shapely.orient_polygons(polygons, exterior_cw=True)
         _, corners, (rings, starts) = shapely.to_ragged_array(polygons)
         return Shapes(
-            corners=corners / np.array(self.sides),
+            corners=np.clip(corners / np.array(self.sides), 0, self.room),  # a building cut off ends at the rim itself
             rings=rings.astype(np.int64),
             polygons=starts.astype(np.int64),
             value=shapes.value,
@@ -57,12 +60,13 @@ class Squaring:
         )
 
 
-def squared(polygons: Polygons, least: float) -> Polygons:
+def squared(polygons: Polygons, least: float, room: shapely.Polygon) -> Polygons:
     """Return polygons with right angles, or as they are where squaring would change them too much.
 
     Args:
         polygons: in a plane.
         least: shortest wall, in units of the plane.
+        room: a rectangle that holds the polygons; what reaches beyond it is cut off.
     """
     outlines = shapely.simplify(polygons, least, preserve_topology=True)
     out = polygons.copy()
@@ -71,6 +75,7 @@ def squared(polygons: Polygons, least: float) -> Polygons:
         candidates = np.array([make(outlines[k], polygons[k], least) for k in todo.tolist()], dtype=object)
         if not len(todo):
             break
+        candidates = _within(candidates, room)
         # what nearly touches itself would be invalid after the next rounding
         is_made = shapely.is_valid(candidates) & (shapely.minimum_clearance(candidates) > least * _LEAST_CLEARANCE)
         todo, candidates = todo[is_made], candidates[is_made]
@@ -78,6 +83,17 @@ def squared(polygons: Polygons, least: float) -> Polygons:
         agreement = common / (shapely.area(candidates) + shapely.area(polygons[todo]) - common)
         good = agreement >= _LEAST_AGREEMENT
         out[todo[good]] = candidates[good]
+    return out
+
+
+def _within(candidates: Polygons, room: shapely.Polygon) -> Polygons:
+    """Return candidates with what lies beyond the room cut off, or None where they are invalid or fall apart."""
+    out = candidates.copy()
+    out[~shapely.is_valid(out)] = None
+    beyond = np.flatnonzero(shapely.is_valid(out) & ~shapely.covered_by(out, room))
+    cut = shapely.intersection(out[beyond], room)
+    cut[shapely.get_type_id(cut) != shapely.GeometryType.POLYGON] = None
+    out[beyond] = cut
     return out
 
 

@@ -16,6 +16,7 @@ from geosemi.errors import LegendError
 from geosemi.polygons.polygonize import PolygonSettings, polygonize
 from geosemi.polygons.regularize import direction, squared
 
+ROOM = shapely.box(-100, -100, 200, 200)
 PLACE = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
 
 
@@ -39,7 +40,7 @@ def test_an_l_comes_back_from_its_pixels(turn: float) -> None:
     truth = house(turn)
     pixels = rasterize([(truth, 1)], (130, 130), dtype=np.uint8)
     jagged = next(shapely.geometry.shape(g) for g, v in shapes(pixels, mask=pixels == 1))
-    found = squared(np.array([jagged], dtype=object), 2.0)[0]
+    found = squared(np.array([jagged], dtype=object), 2.0, ROOM)[0]
     np.testing.assert_allclose(corners_of(found), 90, atol=1e-6)
     assert len(found.exterior.coords) - 1 <= 10
     assert found.intersection(truth).area / found.union(truth).area > 0.9
@@ -55,7 +56,7 @@ def test_the_direction_is_that_of_the_walls(turn: float) -> None:
 def test_a_round_one_stays_round_or_is_much_alike() -> None:
     disc = shapely.Point(50, 50).buffer(20)
     ring = disc.difference(shapely.Point(50, 50).buffer(17))
-    found = squared(np.array([disc, ring], dtype=object), 1.0)
+    found = squared(np.array([disc, ring], dtype=object), 1.0, ROOM)
     for before, after in zip((disc, ring), found, strict=True):
         assert after.is_valid
         assert after.intersection(before).area / after.union(before).area >= 0.7
@@ -63,9 +64,30 @@ def test_a_round_one_stays_round_or_is_much_alike() -> None:
 
 def test_a_courtyard_stays() -> None:
     block = shapely.box(0, 0, 50, 40).difference(shapely.box(15, 12, 35, 28))
-    found = squared(np.array([shapely.affinity.rotate(block, 20)], dtype=object), 2.0)[0]
+    found = squared(np.array([shapely.affinity.rotate(block, 20)], dtype=object), 2.0, ROOM)[0]
     assert len(found.interiors) == 1
     assert found.area == pytest.approx(block.area, rel=0.01)
+
+
+def test_buildings_at_the_rim_stay_on_the_raster(tmp_path: Path) -> None:
+    """A turned building that the rim cuts has a wall there that follows no direction of its own."""
+    mask = np.zeros((130, 130), np.uint8)
+    for k, (x, y) in enumerate([(-75, 10), (0, -55), (50, -10), (0, 75)]):
+        moved = shapely.affinity.translate(house(7 + 11 * k), x, y)
+        mask[rasterize([(moved, 1)], mask.shape) == 1] = 2
+    rim = [mask[0], mask[-1], mask[:, 0], mask[:, -1]]
+    assert all((side == 2).any() for side in rim)
+    path = write_mask(tmp_path / "mask.tif", mask, PLACE)
+    polygonize(path, tmp_path / "a.gpkg", LEGEND, PolygonSettings(regularize=("road",)))
+    layer = geopandas.read_file(tmp_path / "a.gpkg", layer="segments")
+    assert layer.is_valid.all()
+    west, north = PLACE * (0, 0)
+    east, south = PLACE * (130, 130)
+    bounds = layer.total_bounds
+    assert (bounds >= [west, south, west, south]).all()
+    assert (bounds <= [east, north, east, north]).all()
+    exact = sum(shapely.geometry.shape(g).area for g, v in shapes(mask, mask=mask == 2)) * 0.25
+    assert layer[layer.class_name == "road"].area.sum() == pytest.approx(exact, rel=0.1)
 
 
 def test_only_the_class_that_was_named_changes(tmp_path: Path) -> None:
