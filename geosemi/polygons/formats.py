@@ -5,6 +5,7 @@ whole layer in memory.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyogrio
 import pyogrio.raw
 
 from geosemi.errors import OutputError
+from geosemi.geo.commit import naming_disk
 from geosemi.geo.grid import Grid
 from geosemi.polygons.geojson import with_valid_polygons
 from geosemi.polygons.geoparquet import to_geoparquet
@@ -35,6 +37,13 @@ def convert(layer: PolygonLayer, out: Path, grid: Grid) -> dict[Path, Path]:
     """
     with writing(out):
         return _CONVERTERS[out.suffix.lower()](layer, out, grid)
+
+
+def discard_stale(out: Path) -> None:
+    """Remove, once an output is published, the index that other programs made of an older Shapefile of this name."""
+    if out.suffix.lower() == ".shp":
+        for suffix in _SHAPEFILE_STALE:
+            naming_disk(out, partial(out.with_suffix(suffix).unlink, missing_ok=True))
 
 
 def _keep(layer: PolygonLayer, out: Path, _grid: Grid) -> dict[Path, Path]:
@@ -69,8 +78,6 @@ def _to_shapefile(layer: PolygonLayer, out: Path, grid: Grid) -> dict[Path, Path
     if layer.path.stat().st_size > _SHAPEFILE_LIMIT:
         raise OutputError(f"`{out}` would be larger than the 2 GB of a Shapefile", hint="write a .gpkg or .fgb")
     main = _stream(layer, ".shp", grid, driver="ESRI Shapefile", layer_options=options)
-    for suffix in _SHAPEFILE_STALE:
-        out.with_suffix(suffix).unlink(missing_ok=True)
     parts = [p for p in (main.with_suffix(suffix) for suffix in SHAPEFILE_PARTS) if p.exists()]
     return {p: out.with_suffix(p.suffix) for p in parts} | {main: out}
 

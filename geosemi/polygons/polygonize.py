@@ -15,7 +15,7 @@ from geosemi.legend import Legend
 from geosemi.polygons.coverage import CoverageTracer
 from geosemi.polygons.dissolve import Dissolved
 from geosemi.polygons.features import Features, layer_and_sink
-from geosemi.polygons.formats import convert
+from geosemi.polygons.formats import convert, discard_stale
 from geosemi.polygons.maskrows import ReadRows, open_confidence, open_mask
 from geosemi.polygons.measure import pixel_sides
 from geosemi.polygons.regularize import Squaring
@@ -123,6 +123,7 @@ def polygonize(
                 sink.finish()
             layer.finish(out, legend)
             publish(convert(layer, out, grid))
+            discard_stale(out)
             return layer.count
 
 

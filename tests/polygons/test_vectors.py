@@ -1,7 +1,9 @@
 """Polygon files: what each format holds, and that it is right and repeatable."""
 
+import errno
 import importlib.util
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -99,6 +101,29 @@ def test_a_side_file_of_a_shapefile_is_not_overwritten_unasked(tmp_path: Path) -
     assert (tmp_path / "out.dbf").read_bytes() == b"a table of its own"
     polygonize(tmp_path / "mask.tif", tmp_path / "out.shp", LEGEND, PolygonSettings(), overwrite=True)
     assert len(read(tmp_path / "out.shp")) == 3
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_an_older_index_goes_with_the_shapefile_it_was_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    vectorized(tmp_path, "out.shp", **UTM)
+    for suffix in (".sbn", ".sbx"):
+        (tmp_path / "out").with_suffix(suffix).write_bytes(b"of another program")
+    if fails:
+        replace = os.replace
+
+        def full(source: Path, target: Path) -> None:
+            if Path(target).suffix == ".shx":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", full)
+        with pytest.raises(OutputError, match="no space left"):
+            polygonize(tmp_path / "mask.tif", tmp_path / "out.shp", LEGEND, PolygonSettings(), overwrite=True)
+    else:
+        polygonize(tmp_path / "mask.tif", tmp_path / "out.shp", LEGEND, PolygonSettings(), overwrite=True)
+    assert [(tmp_path / f"out{s}").exists() for s in (".sbn", ".sbx")] == [fails] * 2
 
 
 def test_polygons_across_the_date_line_are_split_in_geojson(tmp_path: Path) -> None:
