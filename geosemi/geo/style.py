@@ -6,6 +6,7 @@ The mask itself carries the whole legend in the tag `GEOSEMI_LEGEND`.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -17,6 +18,8 @@ from geosemi.legend import ClassDef, Legend
 LEGEND_TAG = "GEOSEMI_LEGEND"  # JSON of Legend.to_dict()
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _FILL_ALPHA = 140  # of 255: polygons lie over a scene that people want to see through them
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE | re.DOTALL)  # as a path it has lost a slash
+_RASTERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG", b"\xff\xd8\xff")
 MAX_ENTRIES = 256  # combinations of classes that a style of an opinion raster lists
 _OUTLINE_MM = 0.26
 # GDAL's codes in a raster attribute table: type 0 integer, 2 string; usage 5 value, 2 name, 6–8 red, green, blue
@@ -129,12 +132,28 @@ def require_legend(mask: Path, legend: Path | None) -> Legend:
     """Return the legend in a YAML file, or without one the legend that a mask carries.
 
     Raises:
-        LegendError: there is neither.
+        LegendError: there is neither, the legend is a raster, or the mask is a URL.
     """
+    if legend is not None and _is_raster(legend):
+        raise LegendError(
+            f"`{legend}` is a raster, a legend is a YAML file",
+            hint="leave the legend out: masks of `geosemi predict` carry theirs; for other masks write it in YAML",
+        )
+    if (url := _URL.match(str(mask))) is not None:
+        raise LegendError(
+            f"`{url[1]}://{url[2]}` is a URL, masks are read from disk", hint="download it and give the file's path"
+        )
     classes = Legend.load(legend) if legend is not None else legend_of(mask)
     if classes is None:
         raise LegendError(f"`{mask}` does not say what its values mean", hint="give its classes with `--legend`")
     return classes
+
+
+def _is_raster(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(8).startswith(_RASTERS)
 
 
 def legend_of(path: Path) -> Legend | None:

@@ -70,6 +70,8 @@ def test_all_ways_at_once(folder: Path) -> None:
     ("words", "code", "cause", "hint"),
     [
         (("bare.tif", "--out", "map.gpkg"), 3, "does not say what its values mean", "--legend"),
+        (("bare.tif", "--out", "m.gpkg", "--legend", "mask.tif"), 3, "`mask.tif` is a raster", "leave the legend out"),
+        (("https://host.org/a/m.tif", "--out", "m.gpkg"), 3, "`https://host.org/a/m.tif` is a URL", "download it"),
         (("none.tif", "--out", "map.gpkg"), 3, "`none.tif` does not exist", "check the path"),
         (("mask.tif", "--out", "mask.tif", "--overwrite"), 4, "no known extension", ".gpkg"),
         (("mask.tif", "--out", "legend.geojson/x.gpkg"), 4, "does not exist", "mkdir -p"),
