@@ -7,7 +7,7 @@ from html import escape
 from itertools import pairwise
 
 _WIDTH, _HEIGHT = 440, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 16, 10, 28
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 16, 10, 28
 _Place = Callable[[float, float], tuple[float, float]]
 _POINTS = 120  # of a line; what has more is averaged, so that a long run stays a line and no carpet
 
@@ -99,7 +99,7 @@ def _grid(ticks: Sequence[float], place: _Place, low_x: float, *, percent: bool)
     out = []
     for tick in ticks:
         _, y = place(low_x, tick)
-        text = f"{100 * tick:.3g} %" if percent else short(tick)
+        text = f"{100 * tick:.4g} %" if percent else short(tick)
         out.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         out.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
     return "".join(out)
