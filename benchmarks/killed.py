@@ -67,7 +67,7 @@ def deadly(real, calls, die_at):
     return counted
 
 
-def child(words, *, die_at=0, quiet=True):
+def child(words, *, die_at=0):
     """Fork, so that imports are not repeated, and run the command; it dies at its n-th rename or removal if asked."""
     number = os.fork()
     if number:
@@ -76,8 +76,7 @@ def child(words, *, die_at=0, quiet=True):
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
-        if quiet:
-            os.dup2(null, 2)
+        os.dup2(null, 2)
         calls = itertools.count(1)
         for name in ("replace", "rename", "unlink", "rmdir") if die_at else ():
             setattr(os, name, deadly(getattr(os, name), calls, die_at))
@@ -110,7 +109,7 @@ def check(folder, wanted, when):
 
 def finish(words, folder, wanted, when):
     """Run the same words to their end, and hold what they made against an uninterrupted run."""
-    code = code_of(child(words, quiet=False))
+    code = code_of(child(words))
     if code and not (code == EXISTS and state(folder) == wanted):
         sys.exit(f"{when} the same command ended with {code}")
     if state(folder) != wanted or any(p.is_dir() for p in folder.iterdir()):
