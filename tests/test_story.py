@@ -28,10 +28,11 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-ORDER = ("prepare", "annotate", "train", "predict", "quantize", "vectorize", "evaluate", "report")
+ORDER = ("prepare", "methods", "annotate", "train", "predict", "quantize", "vectorize", "evaluate", "report")
 # what a command writes; whatever else looks like a file is read
 WRITTEN = {
     "prepare": {"--out"},
+    "methods": set(),
     "annotate": {"--out"},
     "train": {"--out"},
     "predict": {"--out", "--polygons", "--confidence", "--uncertainty", "--probabilities", "--stac"},
