@@ -4,8 +4,8 @@
 
 Each raster is tried twice, as a new user would: first with a model of three 8-bit bands (red, green, blue) at 0.5 m,
 which most files do not fit, to see what is said; then with a model of the file's own bands and dtype, to see that it is
-mapped and where the mask lies. The networks are untrained: this is about rasters, not about classes. Of folders with
-many rasters of a kind the first is taken.
+mapped and where the mask lies. The networks are untrained: this is about rasters, not about classes. Rasters of a
+folder that get the same answers share a row.
 """
 
 import sys
@@ -28,18 +28,13 @@ from geosemi.predict.predict import predict_scene
 from geosemi.predict.settings import PredictSettings
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".vrt")
-MANY = 12
 LEGEND = Legend(tuple(ClassDef(i, n, c) for i, (n, c) in enumerate([("dark", "#203040"), ("bright", "#e0c080")])))
 
 
-def rasters(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield (raster, how many of its kind) of a folder and those below it."""
+def rasters(folder: Path) -> Iterator[Path]:
+    """Yield the rasters of a folder and of those below it."""
     for here in [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]:
-        found = sorted(p for p in here.iterdir() if p.suffix.lower() in SUFFIXES)
-        if len(found) > MANY:
-            yield found[0], len(found)
-        else:
-            yield from ((path, 1) for path in found)
+        yield from sorted(p for p in here.iterdir() if p.suffix.lower() in SUFFIXES)
 
 
 def rgb_model() -> Card:
@@ -104,20 +99,27 @@ def second_try(path: Path, scene: Scene, folder: Path) -> str:
     return ", ".join([*parts, f"{hidden:.1%} nodata"] if facts.nodata else parts)
 
 
+def answers(path: Path, folder: Path) -> tuple[str, ...]:
+    """Return the cells of a raster's row, without its name."""
+    try:
+        scene = Scene.open(path)
+    except GeosemiError as error:
+        return (error.message.replace(str(path), "FILE"), "–", "–")
+    cells = (described(scene), first_try(path), second_try(path, scene, folder))
+    return tuple(cell.replace(str(path), "FILE").replace(path.name, "FILE") for cell in cells)
+
+
 def main() -> None:
     root = Path(sys.argv[1])
+    rows: dict[tuple[Path, tuple[str, ...]], list[Path]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for path in rasters(root):
+            rows.setdefault((path.parent, answers(path, Path(folder))), []).append(path)
     print("| file | what it is | with a model of red, green, blue at 0.5 m | with a model of its own bands |")
     print("|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        for path, count in rasters(root):
-            name = f"`{path.relative_to(root)}`" + (f" (and {count - 1} more)" if count > 1 else "")
-            try:
-                scene = Scene.open(path)
-            except GeosemiError as error:
-                print(f"| {name} | {error.message.replace(str(path), path.name)} | – | – |")
-                continue
-            cells = [described(scene), first_try(path), second_try(path, scene, Path(folder))]
-            print(f"| {name} | {' | '.join(c.replace(str(path), path.name) for c in cells)} |", flush=True)
+    for (_, cells), paths in rows.items():
+        name = f"`{paths[0].relative_to(root)}`" + (f" (and {len(paths) - 1} more)" if len(paths) > 1 else "")
+        print(f"| {name} | {' | '.join(cells).replace('FILE', paths[0].name)} |")
 
 
 if __name__ == "__main__":
