@@ -121,7 +121,7 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
         "outputs": [[*pair] for pair in zip((*wanted, "mask"), map(str, outputs), strict=True)], **task.choices,
     }  # fmt: skip
     tidy(out)
-    own = announced(out, key)
+    own = frozenset(path for path in announced(out, key) if url_of(path) is None)  # a store keeps account of its own
     _require_free(layers, checked.scene, overwrite=overwrite, own=own)
     item = None if stac is None else Catalogue.of(stac, task, taken, overwrite=overwrite or stac.absolute() in own)
     with ExitStack() as stack:
