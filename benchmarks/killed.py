@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: a fork of a process with OpenMP threads hangs
 SIZE = (2600, 320)  # six rows of blocks: a kill loses one of them
 EXISTS = 4  # exit code where all outputs were there before
 
