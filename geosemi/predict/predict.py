@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from geosemi import __version__
-from geosemi.errors import OutputError
 from geosemi.geo.arrays import Array
 from geosemi.geo.forgiving import report_json, report_text
 from geosemi.geo.gcps import ControlPoints
 from geosemi.geo.grid import Grid
-from geosemi.geo.layers import Layer, files_of, require_free
+from geosemi.geo.layers import files_of
 from geosemi.geo.raster import open_raster
 from geosemi.geo.remote import Remote
 from geosemi.geo.scene import Place, Scene
@@ -30,6 +29,7 @@ from geosemi.predict.answers import Extra
 from geosemi.predict.bands import BandFacts, map_band
 from geosemi.predict.catalogue import Catalogue
 from geosemi.predict.fingerprint import Fingerprint, state_of
+from geosemi.predict.outputs import layers_of, require_rasters
 from geosemi.predict.pipeline import OnProgress
 from geosemi.predict.settings import PredictSettings
 from geosemi.predict.task import Task
@@ -110,19 +110,16 @@ def predict_scene(  # noqa: PLR0913 - the one verb of this room; all but three a
     wanted = dict(extras or {})
     task = Task.of(bundle, scene, settings, tuple(wanted))
     checked = task.checked
-    outputs = [*wanted.values(), out]
-    layers = dict(zip(outputs, task.answers.layers, strict=True))
-    if len(layers) < len(outputs):
-        raise OutputError(f"`{out}` would be two outputs", hint="give each a name of its own")
+    layers = layers_of(task, out, wanted)
     key = {
         "scene": _identity(checked.scene), "model": bundle.digest or uuid.uuid4().hex, "version": __version__,
         "device": ",".join([task.device.type] * len(task.devices)),
         "threads": threads_of(task) if task.device.type == "cpu" else None,  # they decide last bits
-        "outputs": [[*pair] for pair in zip((*wanted, "mask"), map(str, outputs), strict=True)], **task.choices,
+        "outputs": [[*pair] for pair in zip((*wanted, "mask"), map(str, layers), strict=True)], **task.choices,
     }  # fmt: skip
     tidy(out)
     own = frozenset(path for path in announced(out, key) if url_of(path) is None)  # a store keeps account of its own
-    _require_free(layers, checked.scene, overwrite=overwrite, own=own)
+    require_rasters(layers, checked.scene, overwrite=overwrite, own=own)
     item = None if stac is None else Catalogue.of(stac, task, taken, overwrite=overwrite or stac.absolute() in own)
     with ExitStack() as stack:
         digest = stack.enter_context(Fingerprint(checked.scene.files))
@@ -169,18 +166,6 @@ def made_before(
         found = file.dataset.tags()
     known = bool(wanted.get("MODEL_SHA256") and wanted.get("SCENE_SHA256"))
     return known and all(found.get(name) == text for name, text in wanted.items())
-
-
-def _require_free(layers: Mapping[Path, Layer], scene: Scene, *, overwrite: bool, own: frozenset[Path]) -> None:
-    names: set[Path] = set()
-    for path, layer in layers.items():
-        files = {f.resolve() for f in files_of(path, layer)}
-        if files & names:
-            raise OutputError(f"`{path}` would be two outputs", hint="give each a name of its own")
-        names |= files
-        if isinstance(scene.place, Remote) and url_of(path) == str(scene.place):
-            raise OutputError(f"the output `{scene.place}` is an input", hint="choose another name")
-        require_free(path, layer, overwrite=overwrite or path.absolute() in own, inputs=scene.files)
 
 
 def _identity(scene: Scene) -> list[Any]:
