@@ -9,7 +9,7 @@ EPILOG = """
 
 `geosemi methods`
 
-`geosemi methods cps`   (its numbers, for `geosemi train --set method.cutmix=false`)
+`geosemi methods cps`   (its numbers, as `train --set method.KEY=VALUE` takes them)
 """
 
 
