@@ -31,7 +31,7 @@ def methods(
         return
     kind = method_named(name)
     print(f"{name}: {kind.idea}\nsource: {kind.source}")
-    for key, value in kind().model_dump(mode="json").items():
+    for key, value in kind(name=name).model_dump(mode="json").items():
         for line, shown in _flat(f"method.{key}", value):
             print(f"  {line} = {shown}")
 

@@ -1,0 +1,52 @@
+"""What each method may be told. Nothing here imports torch: a wrong config is told in a second, not in ten."""
+
+from types import MappingProxyType
+from typing import Annotated, get_args
+
+from pydantic import Field
+
+from geosemi.methods.settings.alone import FixMatchV1Settings, SupervisedSettings, UniMatchSettings
+from geosemi.methods.settings.averaged import (
+    FixMatchSettings,
+    MeanTeacherSettings,
+    SemiEarthSettings,
+    UniMatchV2Settings,
+)
+from geosemi.methods.settings.base import OfMethod
+from geosemi.methods.settings.cct import CctSettings
+from geosemi.methods.settings.mixing import CpsSettings, CutMixSettings
+
+__all__ = [
+    "KINDS",
+    "CctSettings",
+    "CpsSettings",
+    "CutMixSettings",
+    "FixMatchSettings",
+    "FixMatchV1Settings",
+    "MeanTeacherSettings",
+    "MethodSettings",
+    "OfMethod",
+    "SemiEarthSettings",
+    "SupervisedSettings",
+    "UniMatchSettings",
+    "UniMatchV2Settings",
+]
+
+MethodSettings = Annotated[
+    SupervisedSettings
+    | MeanTeacherSettings
+    | FixMatchSettings
+    | SemiEarthSettings
+    | FixMatchV1Settings
+    | UniMatchSettings
+    | UniMatchV2Settings
+    | CpsSettings
+    | CutMixSettings
+    | CctSettings,
+    Field(discriminator="name"),
+]
+
+KINDS: MappingProxyType[str, type[OfMethod]] = MappingProxyType(
+    {kind.model_fields["name"].default: kind for kind in get_args(get_args(MethodSettings)[0])}
+)
+"""Name → settings of each method, in the order in which they are listed."""
