@@ -286,17 +286,9 @@ def _blocks(options: argparse.Namespace, root: Path, arm: str, chosen: Mapping[s
 def train(options: argparse.Namespace, run: Path, config: Path, chosen: Mapping[str, object], seed: int) -> None:
     """Train one run, or go on with it."""
     chosen = {"method.name": "semiearth", **chosen}
-    steps = ["--steps", str(options.steps), "--set", f"train.validate_every={max(1, options.steps // 4)}"]
-    arguments = [
-        "train",
-        "--config",
-        str(config),
-        "--seed",
-        str(seed),
-        "--out",
-        str(run),
-        *(steps if options.steps else []),
-    ]
+    arguments = ["train", "--config", str(config), "--seed", str(seed), "--out", str(run)]
+    if options.steps:
+        arguments += ["--steps", str(options.steps), "--set", f"train.validate_every={max(1, options.steps // 4)}"]
     for key, value in chosen.items():
         arguments += ["--set", f"{key}={value}"]
     geosemi(*arguments, *(["--resume"] if any(run.glob("checkpoints/*")) else []))
