@@ -9,6 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from geosemi.metrics import Scores
+    from geosemi.train.dry import Trial
+    from geosemi.train.settings import RunSettings
 
 EPILOG = """
 **Examples**
@@ -20,6 +22,8 @@ EPILOG = """
 `geosemi train --dataset potsdam --ratio 5`   (after `geosemi prepare --dataset potsdam …`)
 
 `geosemi train --config configs/sample/supervised.yaml --seed 1 --set train.lr=0.001 --out runs/third`
+
+`geosemi train --config configs/sample/fixmatch.yaml --dry-run`   (says what it would be, and runs one step)
 """
 
 
@@ -52,6 +56,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run folder.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build all, run one step, say what the run would be; write nothing.")
+    ] = False,
 ) -> None:
     """Learn land cover from a few labelled blocks and many unlabelled scenes.
 
@@ -73,6 +80,13 @@ def train(
     }
     given = {key: value for key, value in options.items() if value not in (None, "")}
     settings, folder = plan_run(config, given, override or [], out=out, resume=resume)
+    if dry_run:
+        from geosemi.train.dry import try_run
+
+        with TerminalWatcher() as watcher:
+            trial = try_run(settings, folder, resume=resume, watcher=watcher)
+        _tell(trial, settings)
+        return
 
     from geosemi.train.run import is_first_rank  # after the check of the command: this takes up to ten seconds
     from geosemi.train.run import train as run
@@ -87,6 +101,34 @@ def train(
         print(f"picture  {folder / 'validation.png'}")
     print(f"report   geosemi report {folder}")
     print(f"next     geosemi predict scene.tif --model {folder} --out mask.tif")
+
+
+def _tell(trial: "Trial", settings: "RunSettings") -> None:
+    labelled, unlabelled = trial.full
+    asked = f", {trial.frozen:,} more are asked and not trained" if trial.frozen else ""
+    print(*trial.lines, sep="\n")
+    print(f"network  {settings.model.name}, {trial.network:,} parameters")
+    print(f"method   {settings.method.name}, trains {trial.trainable:,} parameters{asked}")
+    print(
+        f"chips    {labelled} labelled and {unlabelled} unlabelled a step, {settings.chips.size} pixels wide, "
+        f"crops of {settings.augment.size}"
+    )
+    print(f"steps    {trial.steps:,}")
+    share = sum(trial.full) / sum(trial.chips)
+    whole = span(trial.steps * trial.seconds * share)
+    print(f"time     {trial.seconds:.2f} s for a step on {trial.device}: about {whole} in all, validation not counted")
+    print(f"memory   {trial.memory / 2**30:.2f} GiB at most")
+    if trial.chips != trial.full:
+        labelled, unlabelled = trial.chips
+        print(f"batch    the step was run with {labelled} labelled and {unlabelled} unlabelled chips, to spare the CPU")
+    print("nothing was written")
+
+
+def span(seconds: float) -> str:
+    """Return 40 s, 12 min or 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class TerminalWatcher:

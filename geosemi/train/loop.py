@@ -1,14 +1,16 @@
 """The loop around a method: chips → crops → losses → step → after the step, on one device or several ranks."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from geosemi.data.augment import Augment
 from geosemi.data.batch import Batch, Chips
@@ -18,31 +20,15 @@ from geosemi.methods.base import Method, Progress
 from geosemi.metrics import Scores
 from geosemi.models.segmenter import Segmenter
 from geosemi.stop import StopFlag, stop_on_signals
+from geosemi.train.boxed import Box, Boxed
 from geosemi.train.checkpoint import State, load_newest, save_checkpoint
 from geosemi.train.journal import Journal
+from geosemi.train.optimise import make_optimizer
 from geosemi.train.settings import TrainSettings
 from geosemi.train.watch import Watcher
 
 MAX_SKIPPED = 3
-
-
-class _Box:
-    """Carries a batch past Fabric, which walks into whatever a module is called with and refuses frozen dataclasses."""
-
-    def __init__(self, batch: Batch, progress: Progress) -> None:
-        self.batch, self.progress = batch, progress
-
-
-class _Boxed(nn.Module):
-    """A method as Fabric wraps it."""
-
-    def __init__(self, method: Method) -> None:
-        super().__init__()
-        self.method = method
-
-    def forward(self, box: _Box) -> Mapping[str, Tensor]:
-        losses: Mapping[str, Tensor] = self.method(box.batch, box.progress)
-        return losses
+_TRIES, _SOON = 3, 10.0  # of a rehearsed step: how often, within how many seconds
 
 
 class TrainingDiverged(GeosemiError):
@@ -117,17 +103,42 @@ class Trainer:
             ResourceError: the device's memory is full.
         """
         # layers that draw (dropout) follow the run's seed or its checkpoint; afterwards torch's state is as it was
+        with self._own_layers(fabric):
+            return self._fit(fabric, resume=resume)
+
+    def rehearse(self, fabric: Fabric) -> list[float]:
+        """Run the first step as `fit` would, and write nothing.
+
+        Returns:
+            Seconds that it took, and again while that is soon done: the first time is no measure of the others.
+
+        Raises:
+            ResourceError: the device's memory is full.
+        """
+        total = self.settings.total_steps(self.chips.steps_per_epoch)
+        took: list[float] = []
+        with self._own_layers(fabric), Journal(self.folder, 0, active=False) as journal, _naming_memory():
+            model, optimizer = fabric.setup(Boxed(self.method), make_optimizer(self.method, self.settings))
+            run = _Run(self, fabric, model, optimizer, journal, total)
+            while len(took) < _TRIES and sum(took) < _SOON:
+                began = time.perf_counter()
+                run.first()
+                took.append(time.perf_counter() - began)
+        return took
+
+    @contextmanager
+    def _own_layers(self, fabric: Fabric) -> Iterator[None]:
         with torch.random.fork_rng(devices=[]):
             # not torch.manual_seed, which would reseed the GPUs too
             own = keyed_generator(self.settings.seed, "layers", fabric.global_rank)
             torch.default_generator.set_state(own.get_state())
-            return self._fit(fabric, resume=resume)
+            yield
 
     def _fit(self, fabric: Fabric, *, resume: bool) -> Outcome:
         total = self.settings.total_steps(self.chips.steps_per_epoch)
-        optimizer = self._optimizer()
+        optimizer = make_optimizer(self.method, self.settings)
         state = State(0, -1.0, self.fingerprint)
-        model, optimizer = fabric.setup(_Boxed(self.method), optimizer)
+        model, optimizer = fabric.setup(Boxed(self.method), optimizer)
         if resume:  # after setup, because moments are restored to the device of their parameters
             state, damage = load_newest(self.folder / "checkpoints", self.fingerprint, self.method, optimizer)
             for line in damage:
@@ -135,22 +146,8 @@ class Trainer:
         self.watcher.started(total, state.step)
         with Journal(self.folder, state.step, active=fabric.is_global_zero) as journal, stop_on_signals() as stop:
             run = _Run(self, fabric, model, optimizer, journal, total)
-            try:
+            with _naming_memory():
                 return run.steps(state, stop)
-            except torch.OutOfMemoryError as error:
-                raise ResourceError(
-                    "the device's memory is full",
-                    hint="lower `chips.labelled` and `chips.unlabelled`, or `augment.size`",
-                ) from error
-
-    def _optimizer(self) -> torch.optim.AdamW:
-        slow = {id(p) for m in self.method.modules() if isinstance(m, Segmenter) for p in m.pretrained_parameters()}
-        trained = [p for p in self.method.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if (id(p) in slow) == pretrained], "initial_lr": lr, "lr": lr}
-            for pretrained, lr in ((False, self.settings.lr), (True, self.settings.lr_pretrained))
-        ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=self.settings.weight_decay)
 
 
 @dataclass
@@ -185,6 +182,12 @@ class _Run:
                 )
         return Outcome(state.step, state.best if state.best >= 0 else math.nan, state.best_step)
 
+    def first(self) -> None:
+        """Run the first step."""
+        self.model.train()
+        for chips, more in self.trainer.chips.steps(0, 1):
+            self._step(State(0, -1.0, ""), chips, more)
+
     def _step(self, state: State, chips: Chips, more: Chips | None) -> State:
         settings, step = self.trainer.settings, state.step
         for group in self.optimizer.param_groups:
@@ -192,7 +195,7 @@ class _Run:
         batch = self._augmented(chips, more, step)
         progress = Progress(step, self.total)
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self.model(_Box(batch, progress))
+        losses = self.model(Box(batch, progress))
         loss = torch.stack(list(losses.values())).sum()
         values = {name: value.detach().item() for name, value in losses.items()} | {"loss": loss.detach().item()}
         if self._anywhere(not math.isfinite(values["loss"])):
@@ -270,6 +273,16 @@ class _Run:
             self.journal.flush()
             save_checkpoint(self.trainer.folder / "checkpoints", state, self.trainer.method, self.optimizer)
         self.fabric.barrier()
+
+
+@contextmanager
+def _naming_memory() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            "the device's memory is full", hint="lower `chips.labelled` and `chips.unlabelled`, or `augment.size`"
+        ) from error
 
 
 def _to(chips: Chips, device: torch.device) -> Chips:

@@ -72,12 +72,12 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
     require_free(out, resume=resume)
     if resume:
         require_same_settings(out, settings)
-    fabric = _fabric(settings)
+    fabric = make_fabric(settings)
     prepared = prepare_run(settings, watcher, begun=out if resume else None)
     _make_folder(out)
     fabric.launch()
-    method = _build(settings, prepared)
-    chips = _chips(settings, prepared, method, fabric)
+    method = build(settings, prepared)
+    chips = find_chips(settings, prepared, method, fabric)
     if fabric.is_global_zero and not resume:  # a refused resume must not rewrite what the run was trained with
         _write_folder(out, settings, prepared)
     for line in describe(settings, prepared, method, fabric.device) if fabric.is_global_zero else ():
@@ -112,7 +112,7 @@ def is_first_rank() -> bool:
     return int(rank_zero_only.rank) == 0
 
 
-def _fabric(settings: RunSettings) -> Fabric:
+def make_fabric(settings: RunSettings) -> Fabric:
     """Choose the device.
 
     Raises:
@@ -129,7 +129,9 @@ def _fabric(settings: RunSettings) -> Fabric:
         ) from error
 
 
-def _build(settings: RunSettings, prepared: Prepared) -> Method:
+def build(settings: RunSettings, prepared: Prepared) -> Method:
+    """Return the method that a run trains, with its networks."""
+
     def network(seed: int) -> Segmenter:
         bands, classes = len(prepared.scenes.bands), len(prepared.scenes.legend)
         return build_segmenter(settings.model, bands=bands, classes=classes, seed=seed)
@@ -138,7 +140,12 @@ def _build(settings: RunSettings, prepared: Prepared) -> Method:
     return build_method(settings.method, network(seed), another=network, seed=seed)
 
 
-def _chips(settings: RunSettings, prepared: Prepared, method: Method, fabric: Fabric) -> ChipLoader:
+def find_chips(settings: RunSettings, prepared: Prepared, method: Method, fabric: Fabric) -> ChipLoader:
+    """Return what this rank's chips come from.
+
+    Raises:
+        ConfigError: the method needs unlabelled ground, and there is none.
+    """
     if method.needs_unlabelled and not prepared.split.unlabelled:
         raise ConfigError(
             f"`{settings.method.name}` needs unlabelled ground, and there is none",

@@ -19,7 +19,8 @@ class TrainSettings(Settings):
     epochs: float | None = Field(None, gt=0, description="passes over the unlabelled ground; or give steps")
     lr: float = Field(2e-4, gt=0, description="learning rate of everything that starts from scratch")
     lr_pretrained: float = Field(5e-6, gt=0, description="learning rate of parameters that came with weights")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay, on everything")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with a momentum of .9")
+    weight_decay: float = Field(0.01, ge=0, description="on everything; AdamW keeps it apart from the gradient")
     power: float = Field(0.9, ge=0, description="of the polynomial decay of the learning rate")
     validate_every: int | None = Field(
         None, ge=1, description="steps between validations; a tenth of the run if not given"
