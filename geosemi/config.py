@@ -267,7 +267,9 @@ def _line(fault: Any) -> str:
     elif fault["type"] in ("model_type", "model_attributes_type"):
         what = f"write `{place[-1]}: {{…}}` with keys inside, got {fault['input']!r}"
     else:
-        what = f"{fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+        words = fault["msg"].removeprefix("Value error, ")
+        got = "" if isinstance(fault["input"], dict) else f", got {fault['input']!r}"  # a whole group says nothing
+        what = f"{words[0].lower()}{words[1:]}{got}"
     return f"{'.'.join(place)}: {what}"
 
 

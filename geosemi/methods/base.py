@@ -4,11 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from geosemi.data.batch import Batch, Unlabelled
+from geosemi.data.batch import Batch, Labelled, Unlabelled
 from geosemi.errors import InputError
-from geosemi.methods.pseudo import Beliefs
+from geosemi.methods.pseudo import Beliefs, Pseudo
+from geosemi.methods.purifier import Purifier, as_unlabelled
 from geosemi.models.segmenter import Segmenter
 
 IGNORE = 255  # label value of pixels without truth, in every batch
@@ -37,6 +39,9 @@ class Method(nn.Module, ABC):
 
     Teachers, second students and memories are submodules or buffers, so torch itself saves, moves and counts them.
     `forward` *is* the loss, so wrapping a method for several ranks works unchanged.
+
+    A method that learns from pseudo-labels sends each un-mixed `Pseudo` through `hear` before it learns from it: that
+    is all it has to know of purification. `build_method` attaches the purifier that the settings ask for.
     """
 
     needs_unlabelled: bool = True
@@ -54,6 +59,11 @@ class Method(nn.Module, ABC):
     judges_opinions: bool = False
     """Whether it holds opinions against truth: then labelled crops carry them, too."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.purifier: Purifier | None = None
+        self._facts: dict[str, Tensor] = {}
+
     @abstractmethod
     def forward(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """Return named scalar losses, already weighted; the loop minimises their sum."""
@@ -69,6 +79,34 @@ class Method(nn.Module, ABC):
     def beliefs(self, crops: Unlabelled) -> Beliefs | None:  # noqa: ARG002 - for those that make some
         """Return what it would learn from crops, without learning; None where it makes no pseudo-labels."""
         return None
+
+    def hear(self, target: Pseudo, crops: Unlabelled) -> Beliefs:
+        """Return un-mixed pseudo-labels of crops, purified by their opinion; the same object without a purifier."""
+        return Beliefs(target, target) if self.purifier is None else self.purifier(target, crops.opinion)
+
+    def noted(self, held: Beliefs) -> Pseudo:
+        """Return what is learnt from, and note it for `report`."""
+        self._facts = {"trusted": held.after.trusted_share, **held.facts}
+        return held.after
+
+    def purify_with(self, purifier: Purifier) -> None:
+        """Hear opinions from now on; where they are to be judged, before every step."""
+        self.purifier = purifier
+        self.uses_opinions = True
+        self.judges_opinions = purifier.reliability is not None
+        if self.judges_opinions:
+            self.register_forward_pre_hook(lambda method, inputs: method._judge(inputs[0].labelled))  # noqa: SLF001
+
+    @torch.no_grad()
+    def _judge(self, crops: Labelled) -> None:
+        if self.purifier is None or crops.opinion is None:
+            return
+        training = self.training
+        self.eval()  # a look at labelled crops must not move batch norm's averages
+        held = self.beliefs(as_unlabelled(crops))
+        self.train(training)
+        if held is not None:
+            self.purifier.judge(held.before, crops)
 
     def after_step(self, progress: Progress) -> None:
         """Update what gradients do not: moving averages, banks. `progress.step` is the step just finished."""
@@ -87,5 +125,8 @@ class Method(nn.Module, ABC):
         return batch.unlabelled
 
     def report(self) -> Mapping[str, Tensor]:
-        """Return detached scalars of the last step that are no losses, e.g. the share of trusted pixels."""
-        return {}
+        """Return detached scalars of the last step that are no losses.
+
+        `trusted` is the share of valid unlabelled pixels that it learnt from, before mixing.
+        """
+        return self._facts

@@ -12,7 +12,7 @@ from geosemi.methods.cutmix import CutMix
 from geosemi.methods.fixmatch import FixMatch
 from geosemi.methods.fixmatch_v1 import FixMatchV1
 from geosemi.methods.mean_teacher import MeanTeacher
-from geosemi.methods.semiearth import SemiEarth
+from geosemi.methods.purifier import Purifier
 from geosemi.methods.settings import MethodSettings
 from geosemi.methods.supervised import Supervised
 from geosemi.methods.unimatch import UniMatch
@@ -24,7 +24,7 @@ METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(
         "supervised": Supervised,
         "mean_teacher": MeanTeacher,
         "fixmatch": FixMatch,
-        "semiearth": SemiEarth,
+        "semiearth": FixMatch,  # with a purifier
         "fixmatch_v1": FixMatchV1,
         "unimatch": UniMatch,
         "unimatch_v2": UniMatchV2,
@@ -55,7 +55,12 @@ def build_method(
         InputError: the method needs something that the network lacks.
     """
     kind = METHODS[settings.name]
+    make: Callable[..., Method] = kind  # each has a constructor of its own
     peers = [another(seed + _PEER)] if kind.needs_peer else []
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
-        return kind(student, settings, *peers)
+        method = make(student, settings, *peers)
+    rules = settings.rules()
+    if rules is not None:
+        method.purify_with(Purifier(rules, classes=student.classes, measured=settings.judged))
+    return method

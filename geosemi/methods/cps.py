@@ -62,20 +62,23 @@ class Cps(Method):
             area=self._settings.area,
             generator=draws("cps", u, progress),
         ).to(u.weak.device)
-        said = [_labels(network(u.weak), u.valid) for network in (self.student, self.peer)]
-        (image, first), (_, second) = (mix(u.weak, target, masks) for target in said)
+        said = [self.hear(_labels(network(u.weak), u.valid), u) for network in (self.student, self.peer)]
+        self.noted(said[1])
+        (image, first), (_, second) = (mix(u.weak, held.after, masks) for held in said)
         return image, [first, second]
 
-    @staticmethod
-    def _said(both: list[Tensor], x: Labelled, u: Unlabelled) -> list[Pseudo]:
+    def _said(self, both: list[Tensor], x: Labelled, u: Unlabelled) -> list[Pseudo]:
+        """Return what student and peer say of labelled and unlabelled crops; opinions are heard on the latter."""
         valid = torch.cat([x.label != IGNORE, u.valid])
-        return [_labels(logits.detach(), valid) for logits in both]
+        parts = [_labels(logits.detach(), valid).split(len(x.label)) for logits in both]
+        heard = [self.hear(on_u, u) for _, on_u in parts]
+        self.noted(heard[1])
+        return [on_x.joined(held.after) for (on_x, _), held in zip(parts, heard, strict=True)]
 
     @torch.no_grad()
     def beliefs(self, crops: Unlabelled) -> Beliefs:
         """Return what the peer teaches the student."""
-        target = _labels(self.peer(crops.weak), crops.valid)
-        return Beliefs(target, target)
+        return self.hear(_labels(self.peer(crops.weak), crops.valid), crops)
 
     def networks(self) -> Mapping[str, Segmenter]:
         """Return student and peer."""

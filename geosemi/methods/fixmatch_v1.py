@@ -27,7 +27,6 @@ class FixMatchV1(Method):
         super().__init__()
         self.student = student
         self._threshold, self._warm_up = settings.threshold, settings.warm_up
-        self._facts: dict[str, Tensor] = {}
 
     def forward(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """Return `supervised` and `consistency`."""
@@ -46,20 +45,15 @@ class FixMatchV1(Method):
         logits = self.student.eval()(crops.weak)
         self.student.train(training)
         target = Pseudo.from_logits(logits, crops.valid, threshold=self._threshold)
-        return Beliefs(target, target)
+        return self.hear(target, crops)
 
     def predictor(self) -> Segmenter:
         """Return the student."""
         return self.student
 
-    def report(self) -> Mapping[str, Tensor]:
-        """Return `trusted`, the share of valid unlabelled pixels that the last step learnt from, before mixing."""
-        return self._facts
-
     def _labels(self, weak: Tensor, crops: Unlabelled) -> Pseudo:
         own = Pseudo.from_logits(weak.detach(), crops.valid, threshold=self._threshold)
-        self._facts = {"trusted": own.trusted_share}
-        return own
+        return self.noted(self.hear(own, crops))
 
     def _weight(self, progress: Progress) -> float:
         return ramp_up(progress.fraction / self._warm_up) if self._warm_up else 1.0

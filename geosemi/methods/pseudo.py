@@ -36,6 +36,18 @@ class Pseudo:
         confidence, label = logits.float().softmax(dim=1).max(dim=1)
         return cls(label, confidence, (confidence >= threshold) & valid, valid)
 
+    def split(self, first: int) -> tuple[Self, Self]:
+        """Return those of the first crops, and those of the others."""
+        parts = [(t[:first], t[first:]) for t in self._fields()]
+        return type(self)(*(a for a, _ in parts)), type(self)(*(b for _, b in parts))
+
+    def joined(self, others: Self) -> Self:
+        """Return these and those of other crops."""
+        return type(self)(*(torch.cat(pair) for pair in zip(self._fields(), others._fields(), strict=True)))
+
+    def _fields(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.label, self.confidence, self.trusted, self.valid
+
     @property
     def trusted_share(self) -> Tensor:
         """Trusted pixels as a share of the valid ones, a scalar."""
@@ -68,10 +80,6 @@ def mix(image: Tensor, target: Pseudo, box: Tensor, partner: Pseudo | None = Non
         box: (B, H, W) bool.
         partner: of the same crops, un-mixed: how they are labelled where they are the partner; as `target` if None.
     """
-
-    def fields(pseudo: Pseudo) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return pseudo.label, pseudo.confidence, pseudo.trusted, pseudo.valid
-
-    pairs = zip(fields(target), fields(partner or target), strict=True)
+    pairs = zip(target._fields(), (partner or target)._fields(), strict=True)
     mixed = Pseudo(*(torch.where(box, inside.flip(0), outside) for outside, inside in pairs))
     return torch.where(box[:, None], image.flip(0), image), mixed

@@ -11,7 +11,7 @@ from geosemi.methods.fixmatch import FixMatch
 from geosemi.methods.losses import consistency, cross_entropy, ramp_up
 from geosemi.methods.perturb import draws, require_features, split_channels
 from geosemi.methods.pseudo import mix
-from geosemi.methods.settings import FixMatchSettings, UniMatchV2Settings
+from geosemi.methods.settings import UniMatchV2Settings
 from geosemi.models.segmenter import Segmenter
 
 
@@ -27,20 +27,17 @@ class UniMatchV2(FixMatch):
 
     def __init__(self, student: Segmenter, settings: UniMatchV2Settings) -> None:
         require_features(student, settings.name)
-        super().__init__(
-            student, FixMatchSettings(threshold=settings.threshold, ema=settings.ema, warm_up=settings.warm_up)
-        )
+        super().__init__(student, settings)
 
     def forward(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """Return `supervised` and `consistency`."""
         x, u = batch.labelled, self.require_unlabelled(batch)
-        held = self.beliefs(u)
-        self._facts = {"trusted": held.after.trusted_share, **held.facts}
+        target = self.noted(self.beliefs(u))
         on_x = self.student(x.image)
-        views = [mix(strong, held.after, box) for strong, box in zip(u.strong, u.boxes, strict=True)]
+        views = [mix(strong, target, box) for strong, box in zip(u.strong, u.boxes, strict=True)]
         features = self.student.features(torch.cat([image for image, _ in views]))
         disturbed = split_channels(features, draws("unimatch_v2", u, progress))
         on_u = self.student.logits(disturbed, (u.weak.shape[-2], u.weak.shape[-1])).chunk(2)
-        losses = [consistency(logits, target) for logits, (_, target) in zip(on_u, views, strict=True)]
+        losses = [consistency(logits, mixed) for logits, (_, mixed) in zip(on_u, views, strict=True)]
         weight = ramp_up(progress.fraction / self._warm_up) if self._warm_up else 1.0
         return {"supervised": cross_entropy(on_x, x.label) / 2, "consistency": weight * (losses[0] + losses[1]) / 4}

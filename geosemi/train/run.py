@@ -26,7 +26,6 @@ from geosemi.errors import ConfigError, OutputError
 from geosemi.geo.commit import write_files
 from geosemi.methods.base import Method
 from geosemi.methods.build import build_method
-from geosemi.methods.settings import SemiEarthSettings
 from geosemi.metrics import Confusion, Scores, score
 from geosemi.models.build import build_segmenter
 from geosemi.models.bundle import Bundle, Card
@@ -99,8 +98,7 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
         shipped = Bundle.load(out / BUNDLE)
         _draw(out, shipped, settings, prepared, fabric)
         _write_facts(out, shipped.card, prepared, outcome)
-        mode = settings.method.purify.mode if isinstance(settings.method, SemiEarthSettings) else "off"
-        warning = conclude(out, prepared.scenes.legend, mode=None if mode == "off" else mode)
+        warning = conclude(out, prepared.scenes.legend, settings.method)
         if warning:
             watcher.note(f"warning: {warning}")
     fabric.barrier()

@@ -9,12 +9,13 @@ from typing import Any
 
 from geosemi.geo.commit import write_files
 from geosemi.legend import Legend
+from geosemi.methods.settings import OfMethod, PseudoLabelled
 from geosemi.train.folder import AUDIT, METRICS
 
 _LATE = 10  # the last tenth of a run shows what its teacher has become
 
 
-def conclude(out: Path, legend: Legend, *, mode: str | None) -> str | None:
+def conclude(out: Path, legend: Legend, method: OfMethod) -> str | None:
     """Add shares of pixels and the verdict to `audit.json` of a finished run, and return a warning where one is due.
 
     Shares are read from `metrics.csv`, which a resumed run continues, so they are of the whole run.
@@ -22,7 +23,7 @@ def conclude(out: Path, legend: Legend, *, mode: str | None) -> str | None:
     Args:
         out: the run folder.
         legend: its classes.
-        mode: of purification; None where the method hears no opinion.
+        method: what the run was told to do.
 
     Raises:
         OutputError: the disk is full.
@@ -30,7 +31,8 @@ def conclude(out: Path, legend: Legend, *, mode: str | None) -> str | None:
     columns = read_columns(out / METRICS)
     shares = {name.removeprefix("purify/"): v for name, v in columns.items() if name.startswith("purify/")}
     trust = {name: v[-1] for k, name in enumerate(legend.names) if (v := columns.get(f"trust/{k}"))}
-    warning = None if mode is None else _verdict(shares, mode, len(columns.get("step", ())))
+    purify = method.purify if isinstance(method, PseudoLabelled) and method.rules() is not None else None
+    warning = _verdict(shares, purify.mode, len(columns.get("step", ())), method) if purify else None
     path = out / AUDIT
     facts = read_json(path)
     if shares:
@@ -55,7 +57,7 @@ def read_columns(path: Path) -> dict[str, list[float]]:
     return {name: [_number(r[n]) for r in whole] for n, name in enumerate(header)}
 
 
-def _verdict(shares: Mapping[str, Sequence[float]], mode: str, steps: int) -> str | None:
+def _verdict(shares: Mapping[str, Sequence[float]], mode: str, steps: int, method: OfMethod) -> str | None:
     if any(share > 0 for share in shares.get("changed", ())):
         return None
     if not shares:
@@ -69,7 +71,8 @@ def _verdict(shares: Mapping[str, Sequence[float]], mode: str, steps: int) -> st
         why = "the opinions are silent wherever the teacher is unsure; look at them in QGIS"
     else:
         why = "no pixel that it changed reached the last filter; lower `method.purify.post_threshold`, or raise `gamma`"
-    return f"purification changed nothing that training saw in {steps} steps, the run is that of `fixmatch`: {why}"
+    plain = "`fixmatch`" if method.name == "semiearth" else f"`{method.name}` without it"
+    return f"purification changed nothing that training saw in {steps} steps, the run is that of {plain}: {why}"
 
 
 def _mean(values: Sequence[float]) -> float | None:

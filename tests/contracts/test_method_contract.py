@@ -1,4 +1,4 @@
-"""What every method promises, run over `METHODS` with the small network that ships."""
+"""What every method promises, run over `METHODS` and some compositions with the small network that ships."""
 
 import os
 import socket
@@ -24,11 +24,16 @@ from geosemi.models.segmenter import Segmenter
 
 CLASSES, BANDS, SIZE = 3, 4, 32
 START = Progress(0, 60)
+# methods as they are, and with what can be put around them
+CASES: dict[str, dict[str, object]] = {name: {"name": name} for name in METHODS} | {
+    "unimatch_v2, purified": {"name": "unimatch_v2", "purify": {}},
+    "cps, purified": {"name": "cps", "cutmix": False, "purify": {"mode": "paper"}},
+}
 # what learns by gradients, where it is more than the student
 TRAINED = {"cps": ("student.", "peer."), "cct": ("student.", "auxiliary.")}
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=CASES)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -40,7 +45,7 @@ def network(seed: int) -> LightSegmenter:
 
 
 def make(name: str, seed: int = 0, **settings: object) -> Method:
-    parsed = TypeAdapter(MethodSettings).validate_python({"name": name, **settings})
+    parsed = TypeAdapter(MethodSettings).validate_python(CASES[name] | settings)
     if "threshold" in type(parsed).model_fields and "threshold" not in settings:
         parsed = parsed.model_copy(update={"threshold": 0.4})  # a network without training is never 95 % sure
     return build_method(parsed, network(seed), another=network, seed=seed).train()
@@ -109,7 +114,7 @@ def test_gradient_reaches_the_student_and_no_teacher(name):
     method = make(name)
     total(method, batch_of()).backward()
     trained = {key for key, p in method.named_parameters() if p.requires_grad}
-    parts = TRAINED.get(name, ("student.",))
+    parts = TRAINED.get(str(CASES[name]["name"]), ("student.",))
     assert trained == {key for key, _ in method.named_parameters() if key.startswith(parts)}
     assert all(any(key.startswith(part) for key in trained) for part in parts)
     for key, parameter in method.named_parameters():
@@ -217,7 +222,7 @@ def _rank(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), USE_LIBUV="0")
     dist.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=60))
-    for name in METHODS:
+    for name in CASES:
         wrapped = DistributedDataParallel(make(name))
         losses = wrapped(_halves(batch_of(), rank), START)
         torch.stack(list(losses.values())).sum().backward()
@@ -244,7 +249,7 @@ def one_thread():
 @pytest.mark.usefixtures("one_thread")
 def test_two_ranks_agree_on_the_mean_gradient(tmp_path):
     torch.multiprocessing.spawn(_rank, (_free_port(), str(tmp_path)), nprocs=2)
-    for name in METHODS:
+    for name in CASES:
         ranks = [load_file(tmp_path / f"{name}{rank}.safetensors") for rank in range(2)]
         alone = []
         for rank in range(2):

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from geosemi.data.batch import Batch, Labelled, Unlabelled
 from geosemi.methods.base import Progress
 from geosemi.methods.build import METHODS, build_method
-from geosemi.methods.fixmatch import FixMatch, FixMatchSettings
+from geosemi.methods.fixmatch import FixMatch
 from geosemi.methods.mean_teacher import MeanTeacher, MeanTeacherSettings
-from geosemi.methods.semiearth import SemiEarth, SemiEarthSettings
-from geosemi.methods.settings import MethodSettings
+from geosemi.methods.settings import FixMatchSettings, MethodSettings, SemiEarthSettings
 from geosemi.methods.supervised import Supervised, SupervisedSettings
 from geosemi.models.segmenter import Segmenter
 from geosemi.purify.rules import PurifySettings
@@ -38,6 +37,12 @@ class Scaled(Segmenter):
 
     def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
         return features[0]
+
+
+def semiearth(**settings: object) -> FixMatch:
+    method = build_method(SemiEarthSettings(**settings), Scaled(), another=another)
+    assert type(method) is FixMatch
+    return method
 
 
 def another(_: int) -> Segmenter:
@@ -103,9 +108,9 @@ def test_one_student_pass_over_labelled_and_strong():
     assert torch.equal(seen, torch.cat([labelled().image, STRONG]))
 
 
-@pytest.mark.parametrize("kind", [FixMatch, SemiEarth, MeanTeacher])
+@pytest.mark.parametrize("kind", [FixMatch, MeanTeacher])
 def test_the_teacher_is_the_average(kind: type[FixMatch]):
-    settings = {FixMatch: FixMatchSettings, SemiEarth: SemiEarthSettings, MeanTeacher: MeanTeacherSettings}[kind]
+    settings = {FixMatch: FixMatchSettings, MeanTeacher: MeanTeacherSettings}[kind]
     method = kind(Scaled(), settings(ema=0.8))  # type: ignore[arg-type]
     student, teacher = method.student, method.teacher
     values = []
@@ -200,26 +205,26 @@ def test_semiearth_without_opinions_is_fixmatch_bit_for_bit(mode: str, seed: int
     batch = noise(seed)
     assert batch.unlabelled is not None
     silent = Batch(batch.labelled, replace(batch.unlabelled, opinion=None))
-    semiearth = SemiEarth(Scaled(), SemiEarthSettings(purify=PurifySettings(mode=mode)))
-    assert bitwise_equal(semiearth, FixMatch(Scaled(), FixMatchSettings()), silent)
+    method = semiearth(purify=PurifySettings(mode=mode))
+    assert bitwise_equal(method, FixMatch(Scaled(), FixMatchSettings()), silent)
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("mode", ["released", "off"])
 def test_released_rules_train_exactly_like_fixmatch(mode: str, seed: int):
-    semiearth = SemiEarth(Scaled(), SemiEarthSettings(purify=PurifySettings(mode=mode)))
-    assert bitwise_equal(semiearth, FixMatch(Scaled(), FixMatchSettings()), noise(seed))
+    method = semiearth(purify=PurifySettings(mode=mode))
+    assert bitwise_equal(method, FixMatch(Scaled(), FixMatchSettings()), noise(seed))
 
 
 @pytest.mark.parametrize("mode", ["paper", "recommended"])
 def test_the_other_rules_do_not(mode: str):
-    semiearth = SemiEarth(Scaled(), SemiEarthSettings(purify=PurifySettings(mode=mode)))
-    assert not bitwise_equal(semiearth, FixMatch(Scaled(), FixMatchSettings()), noise(0))
+    method = semiearth(purify=PurifySettings(mode=mode))
+    assert not bitwise_equal(method, FixMatch(Scaled(), FixMatchSettings()), noise(0))
 
 
 def test_semiearth_by_hand():
     opinion = bits({0}, set(), {0}, {1})
-    method = SemiEarth(Scaled(), SemiEarthSettings())
+    method = semiearth()
     losses = method(Batch(labelled(), unlabelled(WEAK, STRONG, opinion=opinion)), START)
     # sure pixels 0 and 1 as before; pixel 2 agrees: 1 − .4 · .05 = .98; pixel 3 is replaced by class 1 at .95
     four = math.log(2) + math.log(4) + math.log(2) + math.log(4)
@@ -237,7 +242,7 @@ def test_purification_comes_before_mixing():
     weak = logits((0.5, 0.3, 0.2)).repeat(2, 1, 1, 1)
     opinion = torch.cat([bits({0}), bits(set())])
     box = torch.tensor([True, False]).reshape(2, 1, 1)
-    method = SemiEarth(Scaled(), SemiEarthSettings())
+    method = semiearth()
     losses = method(Batch(labelled(1), unlabelled(weak, weak, opinion=opinion, boxes=(box,))), START)
     assert method.report()["trusted"].item() == 0.5  # crop 0's pixel, before mixing
     assert losses["consistency"].item() == 0  # and crop 1's unsure pixel took its place
@@ -245,7 +250,7 @@ def test_purification_comes_before_mixing():
 
 def test_ambiguous_pixels_are_kept_out():
     opinion = bits({0}, set(), {0}, {0, 1})
-    method = SemiEarth(Scaled(), SemiEarthSettings(threshold=0.5))
+    method = semiearth(threshold=0.5)
     method(Batch(labelled(), unlabelled(WEAK, STRONG, opinion=opinion)), START)
     assert method.report()["trusted"].item() == 0.75  # .55 would pass the filter
     assert method.report()["purify/ambiguous"].item() == 0.25
@@ -263,8 +268,8 @@ def test_the_last_filter():
 
 
 def test_purification_off_asks_for_no_opinions():
-    assert SemiEarth(Scaled(), SemiEarthSettings()).uses_opinions
-    assert not SemiEarth(Scaled(), SemiEarthSettings(purify=PurifySettings(mode="off"))).uses_opinions
+    assert semiearth().uses_opinions
+    assert not semiearth(purify=PurifySettings(mode="off")).uses_opinions
 
 
 def test_every_method_is_built_from_its_name():

@@ -5,7 +5,8 @@ import torch
 
 from geosemi.data.batch import Batch, Labelled, Unlabelled
 from geosemi.methods.base import Progress
-from geosemi.methods.semiearth import SemiEarth
+from geosemi.methods.build import build_method
+from geosemi.methods.fixmatch import FixMatch
 from geosemi.methods.settings import SemiEarthSettings
 from geosemi.models.light import LightSegmenter
 from geosemi.purify.rules import PurifySettings
@@ -90,13 +91,17 @@ def wrong_about_two(seed: int) -> Batch:
     return Batch(Labelled(image, truth, opinion), Unlabelled(weak, (weak,), (none,), ~none, other, ("x@0,0",) * 4))
 
 
+def light(seed: int) -> LightSegmenter:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LightSegmenter(bands=3, classes=CLASSES)
+
+
 @pytest.mark.parametrize("trust", ["full", "measured"])
 def test_training_hears_it_or_not(trust: str):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        student = LightSegmenter(bands=3, classes=CLASSES)
     purify = PurifySettings(trust=trust, tau_conf=0.95)
-    method = SemiEarth(student, SemiEarthSettings(purify=purify, ema=0.9, warm_up=1)).train()
+    method = build_method(SemiEarthSettings(purify=purify, ema=0.9, warm_up=1), light(0), another=light).train()
+    assert isinstance(method, FixMatch)
     optimizer = torch.optim.AdamW(method.student.parameters(), lr=2e-3)
     for step in range(60):
         optimizer.zero_grad()
@@ -119,8 +124,10 @@ def test_training_hears_it_or_not(trust: str):
 
 
 def test_labelled_crops_carry_opinions_only_where_they_are_judged():
-    assert SemiEarth(LightSegmenter(bands=3, classes=3), SemiEarthSettings()).judges_opinions is False
+    assert build_method(SemiEarthSettings(), light(0), another=light).judges_opinions is False
     purify = PurifySettings(trust="measured")
-    method = SemiEarth(LightSegmenter(bands=3, classes=3), SemiEarthSettings(purify=purify))
+    method = build_method(SemiEarthSettings(purify=purify), light(0), another=light)
     assert method.judges_opinions is True
-    assert {"_reliability.said", "_reliability.right", "_reliability.teacher"} <= set(method.state_dict())
+    assert {"purifier.reliability.said", "purifier.reliability.right", "purifier.reliability.teacher"} <= set(
+        method.state_dict()
+    )

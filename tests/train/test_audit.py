@@ -17,6 +17,7 @@ from geosemi.geo.grid import Grid
 from geosemi.geo.opinion import pack, write_opinion
 from geosemi.geo.scene import Scene
 from geosemi.geo.window import Window
+from geosemi.methods.settings import SemiEarthSettings, UniMatchV2Settings
 from geosemi.models.bundle import Bundle
 from geosemi.train.audit import Examiner
 from geosemi.train.folder import fingerprint
@@ -228,13 +229,17 @@ def test_trust_is_measured_in_a_run_and_told_by_name(tmp_path):
 def test_a_warning_says_why(tmp_path, shares, mode, why):
     columns = {"step": 0} | {f"purify/{k}": v for k, v in (shares | {"changed": 0.0}).items() if shares}
     (tmp_path / "metrics.csv").write_text(f"{','.join(columns)}\n{','.join(map(str, columns.values()))}\n")
-    warning = conclude(tmp_path, scenery.LEGEND, mode=mode)
+    warning = conclude(tmp_path, scenery.LEGEND, SemiEarthSettings(purify={"mode": mode}))
     assert "changed nothing that training saw in 1 steps" in warning
     assert why in warning
-    assert conclude(tmp_path, scenery.LEGEND, mode=None) is None
+    assert "the run is that of `fixmatch`" in warning
+    other = conclude(tmp_path, scenery.LEGEND, UniMatchV2Settings(purify={"mode": mode}))
+    assert other == warning.replace("`fixmatch`", "`unimatch_v2` without it")
+    assert conclude(tmp_path, scenery.LEGEND, SemiEarthSettings(purify={"mode": "off"})) is None
+    assert conclude(tmp_path, scenery.LEGEND, UniMatchV2Settings()) is None
 
 
 def test_a_cut_line_of_a_killed_run_is_passed_over(tmp_path):
     (tmp_path / "metrics.csv").write_text("step,purify/changed\n0,0\n1,0.25\n2")
-    assert conclude(tmp_path, scenery.LEGEND, mode="recommended") is None
+    assert conclude(tmp_path, scenery.LEGEND, SemiEarthSettings()) is None
     assert json.loads((tmp_path / "audit.json").read_text())["shares"]["run"]["changed"] == pytest.approx(0.125)

@@ -7,17 +7,19 @@ from pydantic import Field
 
 from geosemi.methods.settings.alone import FixMatchV1Settings, SupervisedSettings, UniMatchSettings
 from geosemi.methods.settings.averaged import (
+    AveragedSettings,
     FixMatchSettings,
     MeanTeacherSettings,
     SemiEarthSettings,
     UniMatchV2Settings,
 )
-from geosemi.methods.settings.base import OfMethod
+from geosemi.methods.settings.base import OfMethod, PseudoLabelled
 from geosemi.methods.settings.cct import CctSettings
 from geosemi.methods.settings.mixing import CpsSettings, CutMixSettings
 
 __all__ = [
     "KINDS",
+    "AveragedSettings",
     "CctSettings",
     "CpsSettings",
     "CutMixSettings",
@@ -26,6 +28,7 @@ __all__ = [
     "MeanTeacherSettings",
     "MethodSettings",
     "OfMethod",
+    "PseudoLabelled",
     "SemiEarthSettings",
     "SupervisedSettings",
     "UniMatchSettings",

@@ -12,6 +12,7 @@ class SupervisedSettings(OfMethod):
 
     idea: ClassVar[str] = "labels alone; the baseline"
     source: ClassVar[str] = "–"
+    unpurified: ClassVar[str] = "it learns from labels alone"
 
     name: Literal["supervised"] = "supervised"
 

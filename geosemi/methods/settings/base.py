@@ -1,9 +1,11 @@
 """What the settings of every method share."""
 
-from typing import Annotated, ClassVar
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from geosemi.purify.rules import PurifySettings, Rules
 from geosemi.settings import Settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -15,16 +17,65 @@ class OfMethod(Settings):
     Attributes:
         idea: the method in one line.
         source: the paper, `–` for none.
+        unpurified: why there are no pseudo-labels to purify; told to those who ask for it.
         name: what tells the methods apart.
     """
 
     idea: ClassVar[str]
     source: ClassVar[str]
+    unpurified: ClassVar[str] = "it learns from no pseudo-labels"
 
     name: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _purifiable(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "purify" in content and "purify" not in cls.model_fields:
+            raise ValueError(
+                f"`{content.get('name')}` has nothing to purify: {cls.unpurified}; choose a method with pseudo-labels, "
+                "such as `semiearth`, or leave `purify` out"
+            )
+        return content
 
-class Thresholded(OfMethod):
+    def rules(self) -> Rules | None:
+        """Return the rules of purification, None where there is none."""
+        return None
+
+    @property
+    def judged(self) -> bool:
+        """Whether opinions are held against truth."""
+        return False
+
+
+class PseudoLabelled(OfMethod):
+    """Settings of all methods that learn from pseudo-labels.
+
+    Attributes:
+        purify: how an opinion is weighed against pseudo-labels before they are learnt; None: none is heard.
+    """
+
+    purify: PurifySettings | None = None
+
+    @property
+    def last_filter(self) -> float:
+        """Confidence from which a pseudo-label is learnt, where purification has no filter of its own."""
+        return 0.0
+
+    def rules(self) -> Rules | None:
+        """Return the rules of purification, None for `off`."""
+        rules = None if self.purify is None else self.purify.rules()
+        if self.purify is None or rules is None:
+            return None
+        own = self.purify.mode == "paper" or self.purify.post_threshold is not None
+        return rules if own else replace(rules, post_threshold=self.last_filter)
+
+    @property
+    def judged(self) -> bool:
+        """Whether opinions are held against truth."""
+        return self.purify is not None and self.purify.trust == "measured"
+
+
+class Thresholded(PseudoLabelled):
     """Numbers of all methods that learn from pseudo-labels they are sure of.
 
     Attributes:
@@ -36,3 +87,8 @@ class Thresholded(OfMethod):
 
     threshold: float = Field(default=0.95, ge=0, lt=1)
     warm_up: float = Field(default=0.0, ge=0, le=1)
+
+    @property
+    def last_filter(self) -> float:
+        """τ; with purification that has a filter of its own, it holds for crops without opinions."""
+        return self.threshold

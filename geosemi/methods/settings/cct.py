@@ -26,6 +26,7 @@ class CctSettings(OfMethod):
 
     idea: ClassVar[str] = "decoders of disturbed features agree with the main decoder"
     source: ClassVar[str] = "Ouali 2020, arXiv 2003.09005"
+    unpurified: ClassVar[str] = "its main decoder says probabilities of all classes, not labels"
 
     name: Literal["cct"] = "cct"
     weight: float = Field(default=30.0, ge=0)

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from geosemi.methods.settings.base import OfMethod, Share
+from geosemi.methods.settings.base import OfMethod, PseudoLabelled, Share
 
 
 class CutMixSettings(OfMethod):
@@ -21,6 +21,7 @@ class CutMixSettings(OfMethod):
 
     idea: ClassVar[str] = "mean_teacher on crops mixed from two; soft targets, mixed alike"
     source: ClassVar[str] = "French 2020, arXiv 1906.01916"
+    unpurified: ClassVar[str] = "its teacher says probabilities of all classes, not labels"
 
     name: Literal["cutmix"] = "cutmix"
     threshold: float = Field(default=0.97, ge=0, lt=1)
@@ -31,7 +32,7 @@ class CutMixSettings(OfMethod):
     area: tuple[Share, Share] = (0.5, 0.5)
 
 
-class CpsSettings(OfMethod):
+class CpsSettings(PseudoLabelled):
     """Numbers of CPS; the defaults are those of its code on Pascal VOC.
 
     Attributes:
