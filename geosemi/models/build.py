@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from types import MappingProxyType
+from typing import get_args
 
 import torch
 
 from geosemi.models.light import LightSegmenter
 from geosemi.models.segmenter import Segmenter
-from geosemi.models.spec import ModelSpec
+from geosemi.models.spec import ModelName, ModelSpec
 
 
 def _light(spec: ModelSpec, bands: int, classes: int, *, load: bool) -> Segmenter:  # noqa: ARG001 - nothing to choose
@@ -25,8 +26,15 @@ def _dinov2(spec: ModelSpec, bands: int, classes: int, *, load: bool) -> Segment
     return model
 
 
+def _headed(spec: ModelSpec, bands: int, classes: int, *, load: bool) -> Segmenter:
+    from geosemi.models.networks import headed  # noqa: PLC0415 - timm, as above
+
+    return headed(spec, bands=bands, classes=classes, load=load)
+
+
+_OWN = {"light": _light, "dinov2_small": _dinov2, "dinov2_base": _dinov2, "dinov2_large": _dinov2}
 MODELS: MappingProxyType[str, Callable[..., Segmenter]] = MappingProxyType(
-    {"light": _light, "dinov2_small": _dinov2, "dinov2_base": _dinov2, "dinov2_large": _dinov2}
+    {name: _OWN.get(name, _headed) for name in get_args(ModelName)}
 )
 """Name → builder (spec, bands, classes, *, load), where `load` says whether pretrained weights are read."""
 

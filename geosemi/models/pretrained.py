@@ -1,4 +1,4 @@
-"""Where a DINOv2 backbone's weights come from, and how they are named.
+"""Where pretrained weights come from, and how those of DINOv2 are named.
 
 A file, a folder or a Hugging Face repository; always safetensors, never a pickle, never a repository's own code. Two
 ways of naming the tensors are in use: the original one, which timm keeps and so do we, and the one of the `Dinov2Model`
@@ -68,11 +68,12 @@ def _from_hub(repository: str, revision: str | None) -> Path:
     try:
         return Path(hf_hub_download(repository, _FILE, revision=revision))
     except (OSError, ValueError) as error:  # no network, no such repository or revision, no permission, no disk
+        folder = repository.rsplit("/", maxsplit=1)[-1]
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsUnavailable(
             f"the weights `{repository}` are neither here nor could they be downloaded: {cause}",
-            hint=f"on a machine with a network: `hf download {repository} {_FILE} --local-dir dinov2`, copy the folder "
-            "here and set `model.weights` to it; or set `model.weights: null` to train from scratch",
+            hint=f"on a machine with a network: `hf download {repository} {_FILE} --local-dir {folder}`, copy the "
+            "folder here and set `model.weights` to it; or set `model.weights: null` to train from scratch",
         ) from error
 
 

@@ -1,26 +1,22 @@
-"""What every network promises, run over `MODELS`. The transformers are made small, everything else is as shipped."""
-
-from dataclasses import replace
+"""What every network promises, run over `MODELS`. All but `light` are made small, everything else is as shipped."""
 
 import pytest
 import torch
 import torch.nn.functional as F
+from small_networks import ONE_OF_A_KIND, shrink
 
 from geosemi.legend import ClassDef, Legend
-from geosemi.models import dinov2
 from geosemi.models.build import MODELS, ModelSpec, build_segmenter, skeleton
 from geosemi.models.bundle import Bundle, Card
 from geosemi.models.ema import frozen_copy, update_ema
 
 
 @pytest.fixture(autouse=True)
-def small_transformers(monkeypatch):
-    for name, size in dinov2.SIZES.items():
-        channels = tuple(8 * (i + 1) for i in range(4))
-        monkeypatch.setitem(dinov2.SIZES, name, replace(size, dim=24, heads=3, channels=channels, width=8))
+def small_networks(monkeypatch):
+    shrink(monkeypatch)
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=[n if n in ONE_OF_A_KIND else pytest.param(n, marks=pytest.mark.slow) for n in MODELS])
 def spec(request):
     return ModelSpec(name=request.param, weights=None)
 
