@@ -29,9 +29,15 @@ _HINT = "`geosemi train --help` and the files in `configs/` show the keys"
 
 # What fits one network does not fit the other: sides of chips and crops in pixels, learning rates. The DINOv2 values
 # are those of SemiEarth and UniMatch V2 (docs/methods.md, schedule); `light` starts from scratch and takes more.
+# SegFormer's are its paper's (6e-5, the head ten times that) at the crop of DWL and S5. The convolutional encoders were
+# published with SGD (UniMatch: head ten times the encoder); with the AdamW of this loop they take ConvNeXt's 1e-4.
+_AT_512: dict[str, Any] = {"chips": {"size": 512}, "augment": {"size": 512}}
+_CONVOLUTIONS = _AT_512 | {"train": {"lr": 1e-3, "lr_pretrained": 1e-4}}
 _FOR_MODEL: dict[str, dict[str, Any]] = {
     "light": {"chips": {"size": 256}, "augment": {"size": 256}, "train": {"lr": 4e-3}},
     "dinov2": {"chips": {"size": 512}, "augment": {"size": 518}, "train": {"lr": 2e-4}},
+    "segformer": _AT_512 | {"train": {"lr": 6e-4, "lr_pretrained": 6e-5}},
+    **dict.fromkeys(("deeplabv2", "deeplabv3plus", "upernet"), _CONVOLUTIONS),
 }
 # Released settings trust an averaged teacher from the first step, which a network from scratch has not earned, and
 # average over 250 steps, which is most of a short run: with them fixmatch fell below supervised on the sample data.
@@ -42,6 +48,7 @@ _FROM_SCRATCH: dict[str, dict[str, Any]] = {
     "fixmatch_v1": {"warm_up": 0.3},
     "unimatch": {"warm_up": 0.3},
     "unimatch_v2": {"ema": 0.99, "warm_up": 0.3},
+    "dwl": {"alpha": 0.5, "warm_up": 0.3},  # .5: as released with convolutional networks
 }
 
 # one length replaces the other: an option takes away what the file says

@@ -1,7 +1,7 @@
 """The narrow waist of the project: one way to learn is one `Method`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +33,18 @@ class Progress:
         """Share of the run that is finished, 0 … 1."""
         return self.step / max(1, self.total)
 
+    def stage(self, restarts: Sequence[float]) -> tuple[int, "Progress"]:
+        """Return which stage of a run this is, counted from 0, and how far within it.
+
+        Args:
+            restarts: shares of the run at which a new stage begins, ascending, between 0 and 1. Each begins with a
+                whole step, the first restart not before step 1.
+        """
+        begins = [0, *(max(1, round(share * self.total)) for share in restarts)]
+        number = max(n for n, begin in enumerate(begins) if begin <= self.step)
+        end = [*begins[1:], self.total][number]
+        return number, Progress(self.step - begins[number], end - begins[number])
+
 
 class Method(nn.Module, ABC):
     """One way to learn. Owns its networks, heads and memories; knows no loop, file, device or rank.
@@ -52,6 +64,12 @@ class Method(nn.Module, ABC):
 
     strong_views: int = 1
     """How many strong views of a crop it looks at; no more are made."""
+
+    restarts: tuple[float, ...] = ()
+    """Shares of the run at which training starts anew: learning rates as in the first step, an optimiser that forgot.
+
+    What happens to the weights is the method's own matter (`Progress.stage`).
+    """
 
     uses_opinions: bool = False
     """Whether opinion layers change what this method learns."""

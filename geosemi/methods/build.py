@@ -9,8 +9,10 @@ from geosemi.methods.base import Method
 from geosemi.methods.cct import Cct
 from geosemi.methods.cps import Cps
 from geosemi.methods.cutmix import CutMix
+from geosemi.methods.dwl import Dwl
 from geosemi.methods.fixmatch import FixMatch
 from geosemi.methods.fixmatch_v1 import FixMatchV1
+from geosemi.methods.lsst import Lsst
 from geosemi.methods.mean_teacher import MeanTeacher
 from geosemi.methods.purifier import Purifier
 from geosemi.methods.settings import MethodSettings
@@ -31,6 +33,8 @@ METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(
         "cps": Cps,
         "cutmix": CutMix,
         "cct": Cct,
+        "lsst": Lsst,
+        "dwl": Dwl,
     }
 )
 """Name → method; each is made from a student and the settings of the same name, and from a peer where it needs one."""

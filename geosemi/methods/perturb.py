@@ -23,16 +23,16 @@ def draws(purpose: str, crops: Unlabelled, progress: Progress) -> torch.Generato
     return keyed_generator(progress.step, purpose, *crops.place)
 
 
-def require_features(network: Segmenter, method: str) -> None:
-    """Refuse a network without feature maps between `encode` and `decode`.
+def require_features(network: Segmenter, method: str, *, does: str = "disturbs") -> None:
+    """Refuse a network without feature maps between `encode` and `decode`; `does` is what a method does with them.
 
     Raises:
         InputError: it has none.
     """
     if not network.widths:
         raise InputError(
-            f"`{method}` disturbs feature maps, and `{type(network).__name__}` shows none between image and logits",
-            hint="choose another `--model`, or a method that disturbs images alone, e.g. `--method fixmatch`",
+            f"`{method}` {does} feature maps, and `{type(network).__name__}` shows none between image and logits",
+            hint="choose another `--model`, or a method that needs images alone, e.g. `--method fixmatch`",
         )
 
 

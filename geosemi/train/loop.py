@@ -190,10 +190,13 @@ class _Run:
 
     def _step(self, state: State, chips: Chips, more: Chips | None) -> State:
         settings, step = self.trainer.settings, state.step
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * settings.learning_rate_factor(step, self.total)
-        batch = self._augmented(chips, more, step)
         progress = Progress(step, self.total)
+        _, within = progress.stage(self.trainer.method.restarts)
+        if within.step == 0:
+            self.optimizer.state.clear()
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * settings.learning_rate_factor(within.step, within.total)
+        batch = self._augmented(chips, more, step)
         self.optimizer.zero_grad(set_to_none=True)
         losses = self.model(Box(batch, progress))
         loss = torch.stack(list(losses.values())).sum()

@@ -30,7 +30,11 @@ CASES: dict[str, dict[str, object]] = {name: {"name": name} for name in METHODS}
     "cps, purified": {"name": "cps", "cutmix": False, "purify": {"mode": "paper"}},
 }
 # what learns by gradients, where it is more than the student
-TRAINED = {"cps": ("student.", "peer."), "cct": ("student.", "auxiliary.")}
+TRAINED = {
+    "cps": ("student.", "peer."),
+    "cct": ("student.", "auxiliary."),
+    "dwl": ("student.", "pseudo_head."),
+}
 
 
 @pytest.fixture(params=CASES)

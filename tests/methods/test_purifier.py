@@ -24,7 +24,7 @@ from geosemi.purify.trust import Reliability
 
 PSEUDO = [name for name, kind in KINDS.items() if issubclass(kind, PseudoLabelled)]
 OTHERS = [name for name in KINDS if name not in PSEUDO]
-START = Progress(0, 10)
+START = Progress(6, 10)  # late enough for methods that begin without pseudo-labels
 
 
 def make(name: str, **settings: object) -> Method:
@@ -156,7 +156,8 @@ def test_judging_moves_no_average_of_batch_norm(name: str):
         parsed = TypeAdapter(MethodSettings).validate_python({"name": name, "purify": {"trust": trust}})
         method = build_method(parsed, network(0), another=network).train()
         assert method.judges_opinions == (trust == "measured")
-        method(batch_of(3), START)
+        for _ in range(2):  # the first step of a stage may have nobody yet who could judge
+            method(batch_of(3), START)
         states.append({k: v for k, v in method.state_dict().items() if "running" in k})
         if trust == "measured":
             assert method.state_dict()["purifier.reliability.said"].sum() > 0

@@ -15,6 +15,8 @@ from geosemi.methods.settings.averaged import (
 )
 from geosemi.methods.settings.base import OfMethod, PseudoLabelled
 from geosemi.methods.settings.cct import CctSettings
+from geosemi.methods.settings.dwl import DwlSettings
+from geosemi.methods.settings.lsst import LsstSettings
 from geosemi.methods.settings.mixing import CpsSettings, CutMixSettings
 
 __all__ = [
@@ -23,8 +25,10 @@ __all__ = [
     "CctSettings",
     "CpsSettings",
     "CutMixSettings",
+    "DwlSettings",
     "FixMatchSettings",
     "FixMatchV1Settings",
+    "LsstSettings",
     "MeanTeacherSettings",
     "MethodSettings",
     "OfMethod",
@@ -45,7 +49,9 @@ MethodSettings = Annotated[
     | UniMatchV2Settings
     | CpsSettings
     | CutMixSettings
-    | CctSettings,
+    | CctSettings
+    | LsstSettings
+    | DwlSettings,
     Field(discriminator="name"),
 ]
 
