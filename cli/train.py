@@ -39,7 +39,7 @@ def train(
         str, typer.Option(help="How it learns; `geosemi methods` lists the names [default: semiearth].")
     ] = "",
     model: Annotated[
-        str, typer.Option(help="light, dinov2_small, dinov2_base or dinov2_large [default: by device].")
+        str, typer.Option(help="light, dinov2_small, segformer_b2 …; docs/models.md lists all [default: by device].")
     ] = "",
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; options win over it.")] = None,
     override: Annotated[

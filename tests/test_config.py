@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from geosemi.config import load_settings, plan_run
+from geosemi.config import MODELS, load_settings, plan_run
 from geosemi.errors import ConfigError, DatasetMissing, GeosemiError, OutputError
 from geosemi.train.folder import write_config
 from geosemi.train.settings import RunSettings
@@ -47,6 +47,17 @@ class TestDefaults:
     def test_defaults_follow_the_model(self, model):
         settings = settings_of(options={"model.name": model})
         assert (settings.chips.size, settings.augment.size, settings.train.lr) == (512, 518, 2e-4)
+
+    @pytest.mark.parametrize("model", MODELS)
+    def test_every_model_has_defaults(self, model):
+        """SegFormer's rates are its paper's; every pretrained encoder learns more slowly than its head."""
+        settings = settings_of(options={"model.name": model})
+        if model.startswith("segformer"):
+            assert (settings.train.lr, settings.train.lr_pretrained) == (6e-4, 6e-5)
+        if model != "light":
+            assert 10 * settings.train.lr_pretrained <= settings.train.lr * 1.0001
+            assert settings.chips.size == 512
+            assert settings.augment.size in {512, 518}
 
     def test_what_is_given_wins_over_the_models_defaults(self, tmp_path):
         settings = settings_of("chips: {size: 64}\ntrain: {lr: 0.5}\n", folder=tmp_path)

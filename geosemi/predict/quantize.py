@@ -134,7 +134,7 @@ class _Progress:
 
 
 def _is_transformer(bundle: Bundle) -> bool:
-    return bundle.card.spec.name.startswith("dinov2")
+    return bundle.card.spec.name.startswith(("dinov2", "segformer"))
 
 
 def _passes(bundle: Bundle) -> int:

@@ -99,6 +99,8 @@ def describe(settings: RunSettings, prepared: Prepared, method: Method, device: 
         f"{len(split.labelled)} of {split.train_blocks} blocks labelled, {len(split.unlabelled)} unlabelled regions, "
         f"{len(split.validation)} for validation, {len(split.test)} for testing"
     )
+    if settings.model.restriction:
+        yield f"warning: {settings.model.restriction}"
     counts = sum(prepared.truth.classes_in(r.scene, r.window) for r in split.labelled)
     missing = [n for n, c in zip(legend.names, counts, strict=True) if c == 0]  # type: ignore[arg-type]
     if missing:
