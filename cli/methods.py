@@ -1,5 +1,6 @@
 """`geosemi methods`: which ways to learn there are."""
 
+import json
 from typing import Annotated
 
 import typer
@@ -39,5 +40,5 @@ def methods(
 def _flat(key: str, value: object) -> list[tuple[str, object]]:
     """Return dotted keys of nested settings, as `--set` takes them."""
     if not isinstance(value, dict):
-        return [(key, "null" if value is None else str(value).lower() if isinstance(value, bool) else value)]
+        return [(key, value if isinstance(value, str) else json.dumps(value))]
     return [pair for inner, each in value.items() for pair in _flat(f"{key}.{inner}", each)]

@@ -115,6 +115,12 @@ class Method(nn.Module, ABC):
         if self.judges_opinions:
             self.register_forward_pre_hook(lambda method, inputs: method._judge(inputs[0].labelled))  # noqa: SLF001
 
+    def learn_from(self, distiller: nn.Module) -> None:
+        """Add the loss of a `Distiller` to every step from now on: it begins before `forward`, and finishes after."""
+        self.distiller = distiller
+        self.register_forward_pre_hook(lambda method, _: method.distiller.begin(method))
+        self.register_forward_hook(lambda method, _, losses: method.distiller.finish(losses))
+
     @torch.no_grad()
     def _judge(self, crops: Labelled) -> None:
         if self.purifier is None or crops.opinion is None:

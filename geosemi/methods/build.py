@@ -5,15 +5,19 @@ from types import MappingProxyType
 
 import torch
 
+from geosemi.data.normalise import Radiometry
+from geosemi.methods.allspark import AllSpark
 from geosemi.methods.base import Method
 from geosemi.methods.cct import Cct
 from geosemi.methods.cps import Cps
 from geosemi.methods.cutmix import CutMix
+from geosemi.methods.distiller import Distiller, prepared
 from geosemi.methods.dwl import Dwl
 from geosemi.methods.fixmatch import FixMatch
 from geosemi.methods.fixmatch_v1 import FixMatchV1
 from geosemi.methods.lsst import Lsst
 from geosemi.methods.mean_teacher import MeanTeacher
+from geosemi.methods.muca import Muca
 from geosemi.methods.purifier import Purifier
 from geosemi.methods.settings import MethodSettings
 from geosemi.methods.supervised import Supervised
@@ -27,6 +31,7 @@ METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(
         "mean_teacher": MeanTeacher,
         "fixmatch": FixMatch,
         "semiearth": FixMatch,  # with a purifier
+        "rs_mtdf": FixMatch,  # with a distiller
         "fixmatch_v1": FixMatchV1,
         "unimatch": UniMatch,
         "unimatch_v2": UniMatchV2,
@@ -35,6 +40,8 @@ METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(
         "cct": Cct,
         "lsst": Lsst,
         "dwl": Dwl,
+        "allspark": AllSpark,
+        "muca": Muca,
     }
 )
 """Name → method; each is made from a student and the settings of the same name, and from a peer where it needs one."""
@@ -43,7 +50,12 @@ _PEER = 2**20  # far from the seeds that runs are repeated with: no student star
 
 
 def build_method(
-    settings: MethodSettings, student: Segmenter, *, another: Callable[[int], Segmenter], seed: int = 0
+    settings: MethodSettings,
+    student: Segmenter,
+    *,
+    another: Callable[[int], Segmenter],
+    seed: int = 0,
+    radiometry: Radiometry | None = None,
 ) -> Method:
     """Return the method that the settings name, around a student that it will train.
 
@@ -54,16 +66,24 @@ def build_method(
         student: the network, as it starts.
         another: builds a network of the same kind from a seed, for methods that train two.
         seed: of what a method has beside the student.
+        radiometry: how images are normalised, for frozen teachers; None: as three bands of ImageNet.
 
     Raises:
+        ConfigError: frozen teachers are asked for, and the network shows no features, or a band does not exist.
+        WeightsUnavailable: those of a frozen teacher are neither here nor to be had.
         InputError: the method needs something that the network lacks.
     """
     kind = METHODS[settings.name]
     make: Callable[..., Method] = kind  # each has a constructor of its own
-    peers = [another(seed + _PEER)] if kind.needs_peer else []
+    networks = [student, *([another(seed + _PEER)] if kind.needs_peer else [])]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
+        if settings.distill is not None:
+            networks = [prepared(network, settings.distill) for network in networks]
+        student, *peers = networks
         method = make(student, settings, *peers)
+    if settings.distill is not None:
+        method.learn_from(Distiller(settings.distill, bands=student.bands, radiometry=radiometry))
     rules = settings.rules()
     if rules is not None:
         method.purify_with(Purifier(rules, classes=student.classes, measured=settings.judged))

@@ -6,6 +6,7 @@ from typing import get_args
 
 import torch
 
+from geosemi.models.fused import FusedSegmenter
 from geosemi.models.light import LightSegmenter
 from geosemi.models.segmenter import Segmenter
 from geosemi.models.spec import ModelName, ModelSpec
@@ -60,11 +61,15 @@ def build_segmenter(spec: ModelSpec, *, bands: int, classes: int, seed: int) -> 
         raise ValueError(f"a network needs bands and classes, got bands={bands}, classes={classes}")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
-        return MODELS[spec.name](spec, bands, classes, load=True).train()
+        return _whole(spec, MODELS[spec.name](spec, bands, classes, load=True)).train()
 
 
 def skeleton(spec: ModelSpec, *, bands: int, classes: int) -> Segmenter:
     """Build a network whose weights are uninitialised memory, for a state that is loaded next; reads no weights."""
     with torch.device("meta"):  # skips the initialisation
-        model = MODELS[spec.name](spec, bands, classes, load=False)
+        model = _whole(spec, MODELS[spec.name](spec, bands, classes, load=False))
     return model.to_empty(device="cpu")
+
+
+def _whole(spec: ModelSpec, model: Segmenter) -> Segmenter:
+    return model if spec.fusion is None else FusedSegmenter(model, spec.fusion)

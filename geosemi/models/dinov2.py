@@ -8,7 +8,7 @@ papers resize such images to the nearest multiple instead (512 → 518, 500 → 
 pixel by an amount that depends on the window, so windows of one scene would be seen at different scales.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,33 +72,12 @@ class DinoSegmenter(Segmenter):
         super().__init__()
         self.bands, self.classes, self.size, self.pretrained = bands, classes, size, pretrained
         self.widths, self.stride = (size.dim,) * 4, PATCH
-        self.backbone: nn.Module = VisionTransformer(
-            img_size=GRID * PATCH,
-            patch_size=PATCH,
-            in_chans=bands,
-            num_classes=0,
-            global_pool="",
-            embed_dim=size.dim,
-            depth=size.depth,
-            num_heads=size.heads,
-            init_values=1.0,  # of LayerScale
-            dynamic_img_size=True,
-        )
+        self.backbone: nn.Module = make_backbone(size, bands=bands)
         self.head = DptHead(dim=size.dim, channels=size.channels, width=size.width, classes=classes)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """Return the tapped blocks' outputs (B, dim, H/14, W/14), shallow first."""
-        vit: Any = self.backbone
-        grid = vit.patch_embed(image)  # (B, h, w, dim)
-        height, width = grid.shape[1:3]
-        tokens = torch.cat([vit.cls_token.expand(len(grid), -1, -1), grid.flatten(1, 2)], dim=1)
-        tokens = tokens + positions(vit.pos_embed, height=height, width=width)
-        features = []
-        for number, block in enumerate(vit.blocks):
-            tokens = block(tokens)
-            if number in self.size.taps:
-                features.append(vit.norm(tokens)[:, 1:].transpose(1, 2).unflatten(2, (height, width)))
-        return features
+        return tapped(self.backbone, image, self.size.taps)
 
     def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Return logits (B, K, *size)."""
@@ -117,19 +96,62 @@ class DinoSegmenter(Segmenter):
             UnsafeInput: the file is a pickle.
             BundleError: the file cannot be read as safetensors.
         """
-        path = locate(weights, revision=revision)
-        state, wanted = read_backbone(path, bands=self.bands), self.backbone.state_dict()
-        strange = sorted(state.keys() ^ wanted.keys())
-        strange += [n for n in wanted if n in state and state[n].shape != wanted[n].shape]
-        if strange:
-            dim = state["patch_embed.proj.weight"].shape[0]
-            raise WeightsUnavailable(
-                f"`{path}` is another backbone than `{self.size.hub}`: its tokens have {dim} channels, wanted are "
-                f"{self.size.dim}; the first difference is `{strange[0]}`",
-                hint="choose the model of that size (`dinov2_small`, `dinov2_base`, `dinov2_large`), or other weights; "
-                "variants with registers are not supported",
-            )
-        self.backbone.load_state_dict(state, strict=True)
+        load_backbone(self.backbone, self.size, weights, bands=self.bands, revision=revision)
+
+
+def make_backbone(size: DinoSize, *, bands: int) -> nn.Module:
+    """Return a DINOv2 vision transformer with weights drawn at random."""
+    backbone: nn.Module = VisionTransformer(
+        img_size=GRID * PATCH,
+        patch_size=PATCH,
+        in_chans=bands,
+        num_classes=0,
+        global_pool="",
+        embed_dim=size.dim,
+        depth=size.depth,
+        num_heads=size.heads,
+        init_values=1.0,  # of LayerScale
+        dynamic_img_size=True,
+    )
+    return backbone
+
+
+def tapped(backbone: nn.Module, image: Tensor, taps: Sequence[int]) -> list[Tensor]:
+    """Return outputs (B, dim, H/14, W/14) of some blocks after the final norm, without class token, shallow first."""
+    vit: Any = backbone
+    grid = vit.patch_embed(image)  # (B, h, w, dim)
+    height, width = grid.shape[1:3]
+    tokens = torch.cat([vit.cls_token.expand(len(grid), -1, -1), grid.flatten(1, 2)], dim=1)
+    tokens = tokens + positions(vit.pos_embed, height=height, width=width)
+    features = []
+    for number, block in enumerate(vit.blocks):
+        tokens = block(tokens)
+        if number in taps:
+            features.append(vit.norm(tokens)[:, 1:].transpose(1, 2).unflatten(2, (height, width)))
+    return features
+
+
+def load_backbone(backbone: nn.Module, size: DinoSize, weights: str, *, bands: int, revision: str | None) -> None:
+    """Take over pretrained weights from a file, a folder or the hub.
+
+    Raises:
+        WeightsUnavailable: nothing is there, or it is no backbone of this size.
+        UnsafeInput: the file is a pickle.
+        BundleError: the file cannot be read as safetensors.
+    """
+    path = locate(weights, revision=revision)
+    state, wanted = read_backbone(path, bands=bands), backbone.state_dict()
+    strange = sorted(state.keys() ^ wanted.keys())
+    strange += [n for n in wanted if n in state and state[n].shape != wanted[n].shape]
+    if strange:
+        dim = state["patch_embed.proj.weight"].shape[0]
+        raise WeightsUnavailable(
+            f"`{path}` is another backbone than `{size.hub}`: its tokens have {dim} channels, wanted are "
+            f"{size.dim}; the first difference is `{strange[0]}`",
+            hint="choose the model of that size (`dinov2_small`, `dinov2_base`, `dinov2_large`), or other weights; "
+            "variants with registers are not supported",
+        )
+    backbone.load_state_dict(state, strict=True)
 
 
 def positions(table: Tensor, *, height: int, width: int) -> Tensor:

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
+from geosemi.models.fusion import FusionSpec
 from geosemi.settings import Settings
 
 BUNDLE = "bundle.safetensors"  # what training calls its best model in a run folder
@@ -39,11 +40,13 @@ class ModelSpec(Settings):
             those that docs/models.md names, from the Hugging Face hub). None: train from scratch. Else a
             `.safetensors` file, a folder with `model.safetensors`, or a hub id such as `facebook/dinov2-small`.
         revision: commit of the hub repository; None takes its main branch.
+        fusion: what frozen teachers left in it; written into bundles by training with `method.distill`.
     """
 
     name: ModelName = "light"
     weights: str | None = "default"
     revision: str | None = None
+    fusion: FusionSpec | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

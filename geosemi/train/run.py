@@ -29,6 +29,7 @@ from geosemi.methods.build import build_method
 from geosemi.metrics import Confusion, Scores, score
 from geosemi.models.build import build_segmenter
 from geosemi.models.bundle import Bundle, Card
+from geosemi.models.fused import FusedSegmenter, shipped
 from geosemi.models.segmenter import Segmenter
 from geosemi.models.spec import BUNDLE
 from geosemi.train.audit import Examiner
@@ -135,7 +136,7 @@ def build(settings: RunSettings, prepared: Prepared) -> Method:
         return build_segmenter(settings.model, bands=bands, classes=classes, seed=seed)
 
     seed = settings.train.seed
-    return build_method(settings.method, network(seed), another=network, seed=seed)
+    return build_method(settings.method, network(seed), another=network, seed=seed, radiometry=prepared.radiometry)
 
 
 def find_chips(settings: RunSettings, prepared: Prepared, method: Method, fabric: Fabric) -> ChipLoader:
@@ -202,9 +203,11 @@ def predict_chips(model: Segmenter, image: torch.Tensor, radiometry: Radiometry,
 def _keep(
     out: Path, settings: RunSettings, prepared: Prepared, model: Segmenter, step: int, scores: Scores | None
 ) -> None:
+    model = shipped(model)
+    fusion = model.fusion if isinstance(model, FusedSegmenter) else None
     resolutions = [m for s in prepared.scenes.scenes if (m := s.scene.grid.metres_per_pixel())]
     card = Card(
-        spec=settings.model,
+        spec=settings.model.model_copy(update={"fusion": fusion}),
         legend=prepared.scenes.legend,
         bands=prepared.scenes.bands,
         mean=prepared.radiometry.mean,

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from geosemi.data.settings import AugmentSettings, DataSettings, LoaderSettings, SplitSettings
 from geosemi.methods.settings import MethodSettings
@@ -61,3 +61,10 @@ class RunSettings(Settings):
     model: ModelSpec = ModelSpec()
     method: MethodSettings
     train: TrainSettings = TrainSettings()
+
+    @field_validator("model")
+    @classmethod
+    def _unfused(cls, spec: ModelSpec) -> ModelSpec:
+        if spec.fusion is not None:
+            raise ValueError("`fusion` is what training with teachers leaves in a model: set `method.distill`")
+        return spec

@@ -34,6 +34,8 @@ TRAINED = {
     "cps": ("student.", "peer."),
     "cct": ("student.", "auxiliary."),
     "dwl": ("student.", "pseudo_head."),
+    "allspark": ("student.", "among."),
+    "muca": ("student.", "across."),
 }
 
 

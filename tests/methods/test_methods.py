@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
+from tiny_teachers import told
 from torch import Tensor, nn
 
 from geosemi.data.batch import Batch, Labelled, Unlabelled
@@ -274,7 +275,7 @@ def test_purification_off_asks_for_no_opinions():
 
 def test_every_method_is_built_from_its_name():
     for name, kind in METHODS.items():
-        settings = TypeAdapter(MethodSettings).validate_python({"name": name})
+        settings = TypeAdapter(MethodSettings).validate_python(told(name))
         assert type(build_method(settings, Scaled(), another=another)) is kind
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from small_networks import ONE_OF_A_KIND, shrink
+from tiny_teachers import told
 from witness import noise
 
 from geosemi.methods.base import Progress
@@ -27,7 +28,7 @@ def test_a_method_trains_a_network_on_crops_of_any_size(name: str, model: str):
     def network(seed: int) -> Segmenter:
         return build_segmenter(ModelSpec(name=model, weights=None), bands=3, classes=3, seed=seed)
 
-    settings = TypeAdapter(MethodSettings).validate_python({"name": name})
+    settings = TypeAdapter(MethodSettings).validate_python(told(name))
     before = torch.get_rng_state()
     method = build_method(settings, network(0), another=network).train()
     losses = method(noise(0, count=2, side=45), Progress(0, 10))  # of neither's stride

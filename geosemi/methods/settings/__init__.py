@@ -6,10 +6,12 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from geosemi.methods.settings.alone import FixMatchV1Settings, SupervisedSettings, UniMatchSettings
+from geosemi.methods.settings.attentive import AllSparkSettings, MucaSettings
 from geosemi.methods.settings.averaged import (
     AveragedSettings,
     FixMatchSettings,
     MeanTeacherSettings,
+    RsMtdfSettings,
     SemiEarthSettings,
     UniMatchV2Settings,
 )
@@ -21,6 +23,7 @@ from geosemi.methods.settings.mixing import CpsSettings, CutMixSettings
 
 __all__ = [
     "KINDS",
+    "AllSparkSettings",
     "AveragedSettings",
     "CctSettings",
     "CpsSettings",
@@ -31,8 +34,10 @@ __all__ = [
     "LsstSettings",
     "MeanTeacherSettings",
     "MethodSettings",
+    "MucaSettings",
     "OfMethod",
     "PseudoLabelled",
+    "RsMtdfSettings",
     "SemiEarthSettings",
     "SupervisedSettings",
     "UniMatchSettings",
@@ -44,6 +49,7 @@ MethodSettings = Annotated[
     | MeanTeacherSettings
     | FixMatchSettings
     | SemiEarthSettings
+    | RsMtdfSettings
     | FixMatchV1Settings
     | UniMatchSettings
     | UniMatchV2Settings
@@ -51,7 +57,9 @@ MethodSettings = Annotated[
     | CutMixSettings
     | CctSettings
     | LsstSettings
-    | DwlSettings,
+    | DwlSettings
+    | AllSparkSettings
+    | MucaSettings,
     Field(discriminator="name"),
 ]
 

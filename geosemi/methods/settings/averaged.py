@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from geosemi.methods.settings.base import OfMethod, Thresholded
+from geosemi.methods.settings.distill import DistillSettings
 from geosemi.purify.rules import PurifySettings
 
 
@@ -54,6 +55,16 @@ class SemiEarthSettings(AveragedSettings):
 
     name: Literal["semiearth"] = "semiearth"
     purify: PurifySettings | None = PurifySettings()
+
+
+class RsMtdfSettings(AveragedSettings):
+    """Numbers of RS-MTDF: those of FixMatch-EMA, with two frozen teachers."""
+
+    idea: ClassVar[str] = "fixmatch whose features learn from frozen DINOv2 and CLIP, and are fused"
+    source: ClassVar[str] = "RS-MTDF, arXiv 2506.08772"
+
+    name: Literal["rs_mtdf"] = "rs_mtdf"
+    distill: DistillSettings | None = DistillSettings()
 
 
 class UniMatchV2Settings(AveragedSettings):

@@ -1,14 +1,13 @@
 """What the settings of every method share."""
 
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from geosemi.methods.settings.distill import DistillSettings
 from geosemi.purify.rules import PurifySettings, Rules
 from geosemi.settings import Settings
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class OfMethod(Settings):
@@ -19,6 +18,7 @@ class OfMethod(Settings):
         source: the paper, `–` for none.
         unpurified: why there are no pseudo-labels to purify; told to those who ask for it.
         name: what tells the methods apart.
+        distill: frozen teachers whose features the method's networks learn; None: there are none.
     """
 
     idea: ClassVar[str]
@@ -26,6 +26,7 @@ class OfMethod(Settings):
     unpurified: ClassVar[str] = "it learns from no pseudo-labels"
 
     name: str
+    distill: DistillSettings | None = None
 
     @model_validator(mode="before")
     @classmethod

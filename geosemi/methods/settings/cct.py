@@ -4,7 +4,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from geosemi.methods.settings.base import OfMethod, Share
+from geosemi.methods.settings.base import OfMethod
+from geosemi.settings import Share
 
 
 class CctSettings(OfMethod):

@@ -4,7 +4,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from geosemi.methods.settings.base import OfMethod, PseudoLabelled, Share
+from geosemi.methods.settings.base import OfMethod, PseudoLabelled
+from geosemi.settings import Share
 
 
 class CutMixSettings(OfMethod):

@@ -1,0 +1,102 @@
+"""Frozen networks that others learn from: what they take, what they say, and where their weights come from."""
+
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from geosemi.errors import WeightsUnavailable
+from geosemi.models.clip import ClipSize, ClipVision
+from geosemi.models.dinov2 import PATCH, SIZES, DinoSize, load_backbone, make_backbone, tapped
+from geosemi.models.fused import resized
+from geosemi.models.fusion import Branch
+from geosemi.models.pretrained import locate
+
+_SEED = 0  # of random teachers: they are in no checkpoint, so every start must make the same
+
+DINO: MappingProxyType[str, DinoSize] = MappingProxyType(
+    {**SIZES, "dinov2_tiny": DinoSize("", 32, 2, 2, (0, 0, 1, 1), (8, 8, 8, 8), 8)}
+)
+CLIP: MappingProxyType[str, ClipSize] = MappingProxyType(
+    {
+        "clip_large": ClipSize("openai/clip-vit-large-patch14", 1024, 24, 16, side=224),
+        "clip_tiny": ClipSize("", 48, 2, 2, side=56),
+    }
+)
+
+
+class DinoTeacher(nn.Module):
+    """DINOv2: tokens of the last block after the final norm, without the class token.
+
+    Args:
+        size: which one.
+    """
+
+    def __init__(self, size: DinoSize) -> None:
+        super().__init__()
+        self.backbone, self._last = make_backbone(size, bands=3), size.depth - 1
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (B, 3, H, W) → (B, dim, h, w); one whose sides are no multiples of 14 is resized to the nearest."""
+        height, width = (max(PATCH, PATCH * round(side / PATCH)) for side in image.shape[-2:])
+        return tapped(self.backbone, resized(image, height, width), [self._last])[0].float()
+
+
+class ClipTeacher(nn.Module):
+    """CLIP: patch tokens of the last block before its post-norm, of the image resized to the square that CLIP takes.
+
+    Args:
+        size: which one.
+    """
+
+    def __init__(self, size: ClipSize) -> None:
+        super().__init__()
+        self.vision = ClipVision(size)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (B, 3, H, W) → (B, dim, side / 14, side / 14)."""
+        side = self.vision.size.side
+        tokens: Tensor = self.vision(resized(image, side, side))
+        return tokens
+
+
+def branch_of(name: str) -> Branch:
+    """Return what a teacher asks of those who learn from it."""
+    return Branch(dim=CLIP[name].dim, side=CLIP[name].side) if name in CLIP else Branch(dim=DINO[name].dim)
+
+
+def build_teacher(name: str, weights: str, *, revision: str | None) -> nn.Module:
+    """Return a teacher on the CPU, from image (B, 3, H, W) to tokens (B, D, h, w) float32.
+
+    Args:
+        name: of `DINO` or `CLIP`.
+        weights: `default`, a file, a folder, a hub id, or `random`: always the same. Tiny ones are random.
+        revision: commit of the hub repository; None takes its main branch.
+
+    Raises:
+        WeightsUnavailable: the weights are not there, or of another network.
+        UnsafeInput: the file is a pickle.
+        BundleError: the file cannot be read as safetensors.
+    """
+    hub = CLIP[name].hub if name in CLIP else DINO[name].hub
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(_SEED)
+        teacher = ClipTeacher(CLIP[name]) if name in CLIP else DinoTeacher(DINO[name])
+    if weights == "random" or (weights == "default" and not hub):
+        return teacher
+    source = hub if weights == "default" else weights
+    try:
+        if isinstance(teacher, ClipTeacher):
+            teacher.vision.load(locate(source, revision=revision))
+        else:
+            load_backbone(teacher.backbone, DINO[name], source, bands=3, revision=revision)
+    except WeightsUnavailable as error:
+        raise WeightsUnavailable(f"the teacher `{name}`: {error.message}", hint=_way_out(name, hub)) from error
+    return teacher
+
+
+def _way_out(name: str, hub: str) -> str:
+    return (
+        f"on a machine with a network: `hf download {hub} model.safetensors --local-dir {name}`, copy the folder here "
+        f"and name it, `distill: {{teachers: [{{name: {name}, weights: {name}}}]}}`; or leave this teacher out"
+    )
