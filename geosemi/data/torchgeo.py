@@ -92,14 +92,14 @@ class SceneDataset(GeoDataset):  # type: ignore[misc]
         after = (window.stop_row - inside.stop_row, window.stop_col - inside.stop_col)
         pads = ((before[0], after[0]), (before[1], after[1]))
         sample: dict[str, Any] = {
-            "image": torch.from_numpy(np.pad(pixels.image, ((0, 0), *pads)).astype(np.float32)),
-            "valid": torch.from_numpy(np.pad(pixels.valid, pads)),
+            "image": torch.from_numpy(_padded(pixels.image, pads).astype(np.float32)),
+            "valid": torch.from_numpy(_padded(pixels.valid, pads)),
             "bounds": _bounds(self, query),
         }
         if pixels.label is not None:
-            sample["mask"] = torch.from_numpy(np.pad(pixels.label, pads, constant_values=NO_TRUTH).astype(np.int64))
+            sample["mask"] = torch.from_numpy(_padded(pixels.label, pads, NO_TRUTH).astype(np.int64))
         if pixels.opinion is not None:
-            sample["opinion"] = torch.from_numpy(np.pad(pixels.opinion, ((0, 0), *pads)))
+            sample["opinion"] = torch.from_numpy(_padded(pixels.opinion, pads))
         return sample
 
     @cached_property
@@ -109,6 +109,13 @@ class SceneDataset(GeoDataset):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind: every worker process opens its own."""
         return {k: v for k, v in self.__dict__.items() if k != "_layers"}
+
+
+def _padded(layer: npt.NDArray[Any], pads: tuple[tuple[int, int], tuple[int, int]], value: int = 0) -> npt.NDArray[Any]:
+    """Return a copy of a layer (…, h, w) with rows and columns around it."""
+    if not any(pads[0] + pads[1]):  # most chips; NumPy's `pad` took half of the time of reading one
+        return layer.copy()
+    return np.pad(layer, ((0, 0),) * (layer.ndim - 2) + pads, constant_values=value)
 
 
 def _bounds(dataset: GeoDataset, query: GeoQuery) -> Any:
