@@ -6,7 +6,7 @@ from typing import get_args
 
 import torch
 
-from geosemi.models.fused import FusedSegmenter
+from geosemi.models.around import around
 from geosemi.models.light import LightSegmenter
 from geosemi.models.segmenter import Segmenter
 from geosemi.models.spec import ModelName, ModelSpec
@@ -61,15 +61,11 @@ def build_segmenter(spec: ModelSpec, *, bands: int, classes: int, seed: int) -> 
         raise ValueError(f"a network needs bands and classes, got bands={bands}, classes={classes}")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
-        return _whole(spec, MODELS[spec.name](spec, bands, classes, load=True)).train()
+        return around(MODELS[spec.name](spec, bands, classes, load=True), spec).train()
 
 
 def skeleton(spec: ModelSpec, *, bands: int, classes: int) -> Segmenter:
     """Build a network whose weights are uninitialised memory, for a state that is loaded next; reads no weights."""
     with torch.device("meta"):  # skips the initialisation
-        model = _whole(spec, MODELS[spec.name](spec, bands, classes, load=False))
+        model = around(MODELS[spec.name](spec, bands, classes, load=False), spec)
     return model.to_empty(device="cpu")
-
-
-def _whole(spec: ModelSpec, model: Segmenter) -> Segmenter:
-    return model if spec.fusion is None else FusedSegmenter(model, spec.fusion)

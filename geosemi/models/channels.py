@@ -4,6 +4,7 @@ So the cost grows with the number of positions and not with its square, and the 
 map of any size.
 """
 
+import copy
 from collections.abc import Iterable
 
 import torch
@@ -106,6 +107,12 @@ class SparkSegmenter(Segmenter):
         super().__init__()
         self.core, self.spark = core, Spark(core.widths[-1])
         self.classes, self.bands, self.widths, self.stride = core.classes, core.bands, core.widths, core.stride
+
+    def around(self, core: Segmenter) -> "SparkSegmenter":
+        """Return the same block around another network, sharing its weights."""
+        other = copy.copy(self)
+        other.__dict__["_modules"] = {**self._modules, "core": core}
+        return other
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """Return the maps of the network, the deepest one rebuilt."""

@@ -41,12 +41,14 @@ class ModelSpec(Settings):
             `.safetensors` file, a folder with `model.safetensors`, or a hub id such as `facebook/dinov2-small`.
         revision: commit of the hub repository; None takes its main branch.
         fusion: what frozen teachers left in it; written into bundles by training with `method.distill`.
+        spark: whether its deepest map is rebuilt from its own channels; written into bundles by `allspark`.
     """
 
     name: ModelName = "light"
     weights: str | None = "default"
     revision: str | None = None
     fusion: FusionSpec | None = None
+    spark: bool = False
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -27,9 +27,9 @@ from geosemi.geo.commit import write_files
 from geosemi.methods.base import Method
 from geosemi.methods.build import build_method
 from geosemi.metrics import Confusion, Scores, score
+from geosemi.models.around import described
 from geosemi.models.build import build_segmenter
 from geosemi.models.bundle import Bundle, Card
-from geosemi.models.fused import FusedSegmenter, shipped
 from geosemi.models.segmenter import Segmenter
 from geosemi.models.spec import BUNDLE
 from geosemi.train.audit import Examiner
@@ -203,11 +203,10 @@ def predict_chips(model: Segmenter, image: torch.Tensor, radiometry: Radiometry,
 def _keep(
     out: Path, settings: RunSettings, prepared: Prepared, model: Segmenter, step: int, scores: Scores | None
 ) -> None:
-    model = shipped(model)
-    fusion = model.fusion if isinstance(model, FusedSegmenter) else None
+    model, spec = described(model, settings.model)
     resolutions = [m for s in prepared.scenes.scenes if (m := s.scene.grid.metres_per_pixel())]
     card = Card(
-        spec=settings.model.model_copy(update={"fusion": fusion}),
+        spec=spec,
         legend=prepared.scenes.legend,
         bands=prepared.scenes.bands,
         mean=prepared.radiometry.mean,

@@ -67,4 +67,6 @@ class RunSettings(Settings):
     def _unfused(cls, spec: ModelSpec) -> ModelSpec:
         if spec.fusion is not None:
             raise ValueError("`fusion` is what training with teachers leaves in a model: set `method.distill`")
+        if spec.spark:
+            raise ValueError("`spark` is what training with `allspark` leaves in a model: choose that method")
         return spec

@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
+from tiny_teachers import TINY, told
 from torch.nn.parallel import DistributedDataParallel
 
 from geosemi.data.batch import Batch, Labelled, Unlabelled
@@ -25,8 +26,10 @@ from geosemi.models.segmenter import Segmenter
 CLASSES, BANDS, SIZE = 3, 4, 32
 START = Progress(0, 60)
 # methods as they are, and with what can be put around them
-CASES: dict[str, dict[str, object]] = {name: {"name": name} for name in METHODS} | {
+CASES: dict[str, dict[str, object]] = {name: told(name) for name in METHODS} | {
     "unimatch_v2, purified": {"name": "unimatch_v2", "purify": {}},
+    "unimatch_v2, distilled": {"name": "unimatch_v2", "distill": TINY},
+    "semiearth, distilled": {"name": "semiearth", "distill": TINY | {"fuse": False}},
     "cps, purified": {"name": "cps", "cutmix": False, "purify": {"mode": "paper"}},
 }
 # what learns by gradients, where it is more than the student
@@ -161,7 +164,10 @@ def test_nothing_valid_is_a_loss_of_nothing(name):
         replace(batch.unlabelled, valid=torch.zeros_like(batch.unlabelled.valid)),
     )
     method = make(name)
-    loss = total(method, empty)
+    losses = dict(method(empty, START))
+    # teachers are asked about all that the student sees
+    assert losses.pop("distill", torch.ones(())).item() > 0
+    loss = torch.stack(list(losses.values())).sum()
     assert loss.item() == 0
     loss.backward()
     assert all(p.grad is None or not p.grad.any() for p in method.parameters())
