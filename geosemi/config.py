@@ -42,12 +42,9 @@ _FOR_MODEL: dict[str, dict[str, Any]] = {
 # Released settings trust an averaged teacher from the first step, which a network from scratch has not earned, and
 # average over 250 steps, which is most of a short run: with them fixmatch fell below supervised on the sample data.
 _FROM_SCRATCH: dict[str, dict[str, Any]] = {
-    "fixmatch": {"ema": 0.99, "warm_up": 0.3},
-    "semiearth": {"ema": 0.99, "warm_up": 0.3},
+    **dict.fromkeys(("fixmatch", "semiearth", "rs_mtdf", "unimatch_v2"), {"ema": 0.99, "warm_up": 0.3}),
+    **dict.fromkeys(("fixmatch_v1", "unimatch", "allspark"), {"warm_up": 0.3}),
     "mean_teacher": {"ema": 0.99},
-    "fixmatch_v1": {"warm_up": 0.3},
-    "unimatch": {"warm_up": 0.3},
-    "unimatch_v2": {"ema": 0.99, "warm_up": 0.3},
     "dwl": {"alpha": 0.5, "warm_up": 0.3},  # .5: as released with convolutional networks
 }
 

@@ -35,7 +35,7 @@ class MucaSettings(PseudoLabelled):
     """
 
     idea: ClassVar[str] = "agree with an average where it is certain, at every level; a re-interpretation"
-    source: ClassVar[str] = "after Wang 2025, TGRS 63"
+    source: ClassVar[str] = "after Wang 2025, arXiv 2501.10736"
 
     name: Literal["muca"] = "muca"
     ema: float = Field(default=0.99, ge=0, lt=1)
