@@ -8,6 +8,8 @@ import typer
 
 from geosemi.cli.annotate import EPILOG as ANNOTATE_EPILOG
 from geosemi.cli.annotate import annotate
+from geosemi.cli.benchmark import EPILOG as BENCHMARK_EPILOG
+from geosemi.cli.benchmark import benchmark
 from geosemi.cli.evaluate import EPILOG as EVALUATE_EPILOG
 from geosemi.cli.evaluate import evaluate
 from geosemi.cli.methods import EPILOG as METHODS_EPILOG
@@ -62,6 +64,7 @@ app.command(rich_help_panel=APPLY, epilog=PREDICT_EPILOG)(predict)
 app.command(rich_help_panel=APPLY, epilog=QUANTIZE_EPILOG)(quantize)
 app.command(rich_help_panel=APPLY, epilog=VECTORIZE_EPILOG)(vectorize)
 app.command(rich_help_panel=INSPECT, epilog=METHODS_EPILOG)(methods)
+app.command(rich_help_panel=INSPECT, epilog=BENCHMARK_EPILOG)(benchmark)
 app.command(rich_help_panel=INSPECT, epilog=EVALUATE_EPILOG)(evaluate)
 app.command(rich_help_panel=INSPECT, epilog=REPORT_EPILOG)(report)
 

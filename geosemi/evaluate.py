@@ -1,6 +1,6 @@
 """A mask against human truth, band of rows by band of rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +53,38 @@ def evaluate(
         LegendError: a value, or `outside`, is no class.
         InputError: a file cannot be read, no pixel has both truth and prediction, or `outside` is given for a raster.
     """
+    confusion = compare(mask, labels, legend, column=column, outside=outside, on_progress=on_progress)
+    if not confusion.matrix.any():
+        raise InputError(
+            f"no pixel of `{mask}` has truth in `{labels}`", hint="check that both are of the same place, and `ignore`"
+        )
+    return score(confusion, legend, protocol)
+
+
+def compare(
+    mask: Path,
+    labels: Path,
+    legend: Legend,
+    *,
+    windows: Sequence[Window] | None = None,
+    column: str | None = None,
+    outside: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Confusion:
+    """Count a mask against truth; what follows from it under any protocol is `geosemi.metrics.score`.
+
+    Args:
+        mask: as for `evaluate`, like all that is not told here.
+        labels: as for `evaluate`.
+        legend: as for `evaluate`.
+        windows: parts of the mask that count, which share no pixel; None counts all.
+        column: as for `evaluate`.
+        outside: as for `evaluate`.
+        on_progress: told (rows done, rows in all).
+
+    Raises:
+        GridMismatch, LegendError, InputError: as `evaluate`; a mask without truth is no error here.
+    """
     if outside is not None and not is_vector(labels):
         raise InputError(
             f"`{labels}` is a raster, which has no ground outside polygons to be `{outside}`",
@@ -63,19 +95,22 @@ def evaluate(
         _require_classes(mask, file)
         # a mask holds ids, whatever values the label rasters of the same legend use
         predicted = RasterLabels(file, _by_id(legend))
+        parts = [file.grid.window] if windows is None else windows
+        total, done = sum(part.height for part in parts), 0
         with _reading_truth(labels, file.grid, mask, legend, column=column, outside=outside) as truth:
-            for row in range(0, file.grid.height, _ROWS):
-                window = Window(row, 0, min(_ROWS, file.grid.height - row), file.grid.width)
+            for window in (band for part in parts for band in _bands(part)):
                 true = truth.read(window)
                 true = np.where(true == legend.ignore, NO_TRUTH, true)
                 confusion.add(predicted.read(window), true, ignore=NO_TRUTH)
+                done += window.height
                 if on_progress is not None:
-                    on_progress(window.stop_row, file.grid.height)
-    if not confusion.matrix.any():
-        raise InputError(
-            f"no pixel of `{mask}` has truth in `{labels}`", hint="check that both are of the same place, and `ignore`"
-        )
-    return score(confusion, legend, protocol)
+                    on_progress(done, total)
+    return confusion
+
+
+def _bands(part: Window) -> Iterator[Window]:
+    for row in range(part.row, part.stop_row, _ROWS):
+        yield Window(row, part.col, min(_ROWS, part.stop_row - row), part.width)
 
 
 def one_sided(scores: Scores, labels: Path) -> str | None:

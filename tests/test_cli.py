@@ -32,6 +32,7 @@ FAILURES: dict[str, tuple[list[str], int]] = {
     "vectorize": (["none.tif", "--out", "map.gpkg"], 3),
     "evaluate": (["none.tif", "labels.tif"], 3),
     "report": (["none"], 3),
+    "benchmark": (["none.yaml"], 2),
     "methods": (["fixmatsch"], 2),
     "prepare": (["--dataset", "potsdam", "--source", "none", "--out", "tiles"], 3),
 }

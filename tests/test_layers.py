@@ -24,6 +24,7 @@ TIERS = (
     ("train", "predict", "evaluate", "annotate"),
     ("api",),
     ("report", "plots", "config"),
+    ("benchmark",),
     ("cli", "__main__"),
 )
 RANK = {room: number for number, tier in enumerate(TIERS) for room in tier}

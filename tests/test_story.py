@@ -28,7 +28,18 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-ORDER = ("prepare", "methods", "annotate", "train", "predict", "quantize", "vectorize", "evaluate", "report")
+ORDER = (
+    "prepare",
+    "methods",
+    "annotate",
+    "train",
+    "predict",
+    "quantize",
+    "vectorize",
+    "evaluate",
+    "report",
+    "benchmark",
+)
 # what a command writes; whatever else looks like a file is read
 WRITTEN = {
     "prepare": {"--out"},
@@ -40,6 +51,7 @@ WRITTEN = {
     "vectorize": {"--out"},
     "evaluate": {"--json", "--png"},
     "report": {"--out"},
+    "benchmark": {"--out"},
 }
 
 
@@ -84,7 +96,11 @@ def test_all_examples_of_help_run_one_after_another(tmp_path: Path):
         if words[1] == "quantize" and not (find_spec("nncf") and find_spec("openvino")):
             continue  # an extra; tests/predict/test_quantize.py says so when it skips
         # a network of 3 steps may lose all in int8
-        short = {"train": ("--steps", "3"), "quantize": ("--max-cost", "100")}.get(words[1], ())
+        short = {
+            "train": ("--steps", "3"),
+            "quantize": ("--max-cost", "100"),
+            "benchmark": ("--set", "train.steps=3"),
+        }.get(words[1], ())
         done = run(tmp_path, *(w.replace("~", str(tmp_path)) for w in words[1:]), *short)
         assert done.returncode == 0, (words, done.stderr)
         assert "Traceback" not in done.stderr
@@ -92,11 +108,29 @@ def test_all_examples_of_help_run_one_after_another(tmp_path: Path):
 
 
 @pytest.mark.slow
+def test_the_readme_leads_from_an_older_map_to_a_page(tmp_path: Path):
+    for name in ("sample_data", "configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    told = list(commands_in_markdown((ROOT / "README.md").read_text()))
+    start = next(n for n, words in enumerate(told) if words[:2] == ["geosemi", "annotate"])
+    story = told[start : start + 3]
+    assert [words[1] for words in story] == ["annotate", "train", "report"]
+    for words in story:
+        done = run(tmp_path, *words[1:], *(("--steps", "20") if words[1] == "train" else ()))
+        assert done.returncode == 0, done.stderr
+        if words[1] == "train":
+            assert "opinions on 10 of 10 scenes" in done.stderr
+            assert "sample_data/opinions" not in done.stderr
+    assert len(list((tmp_path / "opinions").glob("*.tif"))) == 10
+    assert "old_map.gpkg" in (tmp_path / "runs" / "second" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_the_readme_leads_from_scenes_to_a_scored_map(tmp_path: Path):
     for name in ("sample_data", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
     told = [words for words in commands_in_markdown((ROOT / "README.md").read_text()) if words[0] == "geosemi"]
-    story = [w for w in told if w[1] in ("train", "predict", "evaluate") and any("sample" in part for part in w)]
+    story = [w for w in told if w[1] in ("train", "predict", "evaluate") and any("sample" in part for part in w)][:3]
     assert [w[1] for w in story] == ["train", "predict", "evaluate"]
     for words in story:
         short = ("--steps", "20") if words[1] == "train" else ()

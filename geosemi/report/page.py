@@ -87,12 +87,23 @@ def page(run: Record) -> str:
         sections.audit, sections.losses, sections.origin,
     )  # fmt: skip
     body = "".join(part(run) for part in parts)
+    return document(run.name, f"{_header(run)}<main>{body}</main><footer>geosemi {escape(__version__)}</footer>")
+
+
+def document(title: str, body: str, *, style: str = "") -> str:
+    """Return a whole page that can neither fetch nor run anything.
+
+    Args:
+        title: plain text.
+        body: HTML, its texts escaped.
+        style: rules beside those of all pages.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(run.name)} – geosemi</title><style>{_STYLE}</style></head>\n"
-        f"<body>{_header(run)}<main>{body}</main><footer>geosemi {escape(__version__)}</footer></body></html>\n"
+        f"<title>{escape(title)} – geosemi</title><style>{_STYLE}{style}</style></head>\n"
+        f"<body>{body}</body></html>\n"
     )
 
 

@@ -115,11 +115,10 @@ class Trainer:
         Raises:
             ResourceError: the device's memory is full.
         """
-        total = self.settings.total_steps(self.chips.steps_per_epoch)
         took: list[float] = []
         with self._own_layers(fabric), Journal(self.folder, 0, active=False) as journal, _naming_memory():
             model, optimizer = fabric.setup(Boxed(self.method), make_optimizer(self.method, self.settings))
-            run = _Run(self, fabric, model, optimizer, journal, total)
+            run = _Run(self, fabric, model, optimizer, journal, self.settings.total_steps(self.chips.steps_per_epoch))
             while len(took) < _TRIES and sum(took) < _SOON:
                 began = time.perf_counter()
                 run.first()

@@ -1,0 +1,164 @@
+"""A benchmark's YAML → the list of its runs, every one with settings that hold. Nothing here imports torch at once."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from geosemi.benchmark.settings import BenchmarkSettings, Ground
+from geosemi.config import METHODS, load_settings, method_named
+from geosemi.errors import ConfigError, Faults
+from geosemi.train.folder import fingerprint
+from geosemi.train.settings import RunSettings
+from geosemi.yamlfile import read_yaml
+
+_HINT = "docs/benchmark.md shows the keys"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training of a benchmark.
+
+    Attributes:
+        dataset: its name in the YAML.
+        arm: likewise.
+        ratio: percent of the blocks that are labelled.
+        seed: of the run.
+        settings: everything that `train` is told.
+        test: scenes outside of the data that are mapped and scored, or None.
+    """
+
+    dataset: str
+    arm: str
+    ratio: float
+    seed: int
+    settings: RunSettings
+    test: Ground | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides the result, so that a change of the YAML trains anew what it concerns alone."""
+        ground = None if self.test is None else self.test.model_dump(mode="json")
+        return hashlib.sha256(json.dumps([fingerprint(self.settings), ground]).encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """Folder of the run below that of the benchmark."""
+        arm = re.sub(r"[^\w.+-]+", "_", self.arm)
+        return f"{self.dataset}/{arm}-{self.ratio:g}-seed{self.seed}-{self.fingerprint[:8]}"
+
+    @property
+    def leaky(self) -> bool:
+        """Whether its test ground touches its training ground, patch by patch."""
+        return self.settings.split.unit == "patch" and self.test is None
+
+
+def load_benchmark(path: Path) -> BenchmarkSettings:
+    """Read a benchmark's YAML.
+
+    Raises:
+        ConfigError: with all that is wrong with it.
+    """
+    content = read_yaml(path)
+    faults = Faults()
+    try:
+        return BenchmarkSettings.model_validate(content)
+    except ValidationError as error:
+        for fault in error.errors():
+            place = ".".join(str(p) for p in fault["loc"])
+            faults.add_setting(f"{place}: {fault['msg']}" if place else str(fault["msg"]))
+    faults.raise_all(f"`{path}`", hint=_HINT)
+    raise AssertionError
+
+
+def plan_runs(settings: BenchmarkSettings, options: Sequence[str] = ()) -> list[Run]:
+    """Return all runs, seed by seed, so that a benchmark that is stopped halfway has compared something.
+
+    Args:
+        settings: of the benchmark.
+        options: `key=value` texts of `--set`, which win over all that the YAML says.
+
+    Raises:
+        ConfigError: arms, config files or settings are wrong; all of it in one error.
+    """
+    arms, faults = arms_of(settings), Faults()
+    bases: dict[str, dict[str, Any]] = {}
+    for name, of in settings.datasets.items():
+        if not re.fullmatch(r"[\w.+-]+", name):
+            faults.add_setting(f"datasets.{name}: a name has letters, digits and - _ . + alone")
+        with faults.kept():
+            bases[name] = dict(_flat(read_yaml(Path(of.config))))
+    faults.raise_all("the benchmark cannot begin", hint=_HINT)
+    runs: list[Run] = []
+    wrong: dict[str, None] = {}
+    for seed, name, ratio, arm in product(settings.seeds, bases, settings.ratios, arms):
+        told = _composed(settings, name, bases[name], arms[arm])
+        told |= {"split.ratio": ratio, "train.seed": seed, "train.protocol": settings.protocol}
+        try:
+            found = load_settings(None, told, options, has_gpu="model.name" not in told and _has_gpu())
+        except ConfigError as error:
+            wrong |= {f"{name}, {arm}: {line}": None for line in error.lines[1:] or error.lines}
+            continue
+        runs.append(Run(name, arm, ratio, seed, found, settings.datasets[name].test))
+    for line in wrong:  # once, not for every seed and ratio
+        faults.add_setting(line)
+    faults.raise_all("the benchmark cannot begin", hint=_HINT)
+    return runs
+
+
+def arms_of(settings: BenchmarkSettings) -> dict[str, dict[str, Any]]:
+    """Return what is compared: name → settings by dotted key, the baseline first.
+
+    Raises:
+        ConfigError: a method is unknown, or the baseline is none of the arms.
+    """
+    listed = [n for n in METHODS if n not in settings.leave_out] if settings.methods == "all" else settings.methods
+    for name in (*listed, *settings.leave_out):
+        method_named(name)
+    arms = {name: {"method.name": name} for name in listed}
+    for name, chosen in settings.arms.items():
+        own = {"method.name": name} if name in METHODS else {}
+        arms[name] = {**own, **dict(_flat(chosen))}
+    if settings.baseline is None:
+        return arms
+    if settings.baseline not in arms:
+        raise ConfigError(
+            f"the baseline `{settings.baseline}` is none of the arms {', '.join(arms)}",
+            hint="add it to `methods`, or set `baseline: null`",
+        )
+    return {settings.baseline: arms[settings.baseline], **arms}
+
+
+def _composed(
+    settings: BenchmarkSettings, dataset: str, base: Mapping[str, Any], chosen: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Lay settings over each other: config, all runs, data set, arm."""
+    told = dict(base)
+    if chosen.get("method.name", told.get("method.name")) != told.get("method.name"):
+        told = {key: value for key, value in told.items() if not key.startswith("method.")}  # those of another method
+    for more in (settings.override, settings.datasets[dataset].override, chosen):
+        flat = dict(_flat(more))
+        if flat.keys() & {"train.steps", "train.epochs"}:
+            told = {key: value for key, value in told.items() if key not in {"train.steps", "train.epochs"}}
+        told |= flat
+    return told
+
+
+def _flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _has_gpu() -> bool:
+    from geosemi.train.device import has_gpu  # noqa: PLC0415 - torch takes three seconds
+
+    return has_gpu()
