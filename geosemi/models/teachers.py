@@ -20,7 +20,7 @@ DINO: MappingProxyType[str, DinoSize] = MappingProxyType(
 CLIP: MappingProxyType[str, ClipSize] = MappingProxyType(
     {
         "clip_large": ClipSize("openai/clip-vit-large-patch14", 1024, 24, 16, side=224),
-        "clip_tiny": ClipSize("", 48, 2, 2, side=56),
+        "clip_tiny": ClipSize("", 48, 2, 2, side=28),
     }
 )
 
@@ -79,20 +79,26 @@ def build_teacher(name: str, weights: str, *, revision: str | None) -> nn.Module
         BundleError: the file cannot be read as safetensors.
     """
     hub = CLIP[name].hub if name in CLIP else DINO[name].hub
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(_SEED)
-        teacher = ClipTeacher(CLIP[name]) if name in CLIP else DinoTeacher(DINO[name])
     if weights == "random" or (weights == "default" and not hub):
-        return teacher
-    source = hub if weights == "default" else weights
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(_SEED)
+            return _made(name)
     try:
+        path = locate(hub if weights == "default" else weights, revision=revision)
+        with torch.device("meta"):  # skips the initialisation, which takes longer than reading
+            empty = _made(name)
+        teacher = empty.to_empty(device="cpu")
         if isinstance(teacher, ClipTeacher):
-            teacher.vision.load(locate(source, revision=revision))
+            teacher.vision.load(path)
         else:
-            load_backbone(teacher.backbone, DINO[name], source, bands=3, revision=revision)
+            load_backbone(teacher.backbone, DINO[name], str(path), bands=3, revision=None)
     except WeightsUnavailable as error:
         raise WeightsUnavailable(f"the teacher `{name}`: {error.message}", hint=_way_out(name, hub)) from error
     return teacher
+
+
+def _made(name: str) -> DinoTeacher | ClipTeacher:
+    return ClipTeacher(CLIP[name]) if name in CLIP else DinoTeacher(DINO[name])
 
 
 def _way_out(name: str, hub: str) -> str:

@@ -145,6 +145,7 @@ def test_state_round_trip_goes_on_with_the_same_loss(name):
     assert train(other, batch_of(1), 2, start=3) == train(method, batch_of(1), 2, start=3)
 
 
+@pytest.mark.parametrize("name", [n if n in METHODS else pytest.param(n, marks=pytest.mark.slow) for n in CASES])
 def test_learns_one_batch(name):
     method, batch = make(name), batch_of()
     losses = train(method, batch, 60)
