@@ -18,6 +18,7 @@ from geosemi.train.folder import fingerprint
 from geosemi.train.settings import RunSettings
 from geosemi.yamlfile import read_yaml
 
+PATCHES = "splits_patch"  # where `geosemi prepare` lists patches as the papers divide them
 _HINT = "docs/benchmark.md shows the keys"
 
 
@@ -56,7 +57,9 @@ class Run:
     @property
     def leaky(self) -> bool:
         """Whether its test ground touches its training ground, patch by patch."""
-        return self.settings.split.unit == "patch" and self.test is None
+        lists = self.settings.data.lists
+        by_patch = self.settings.split.unit == "patch" or (lists is not None and PATCHES in lists.parts)
+        return by_patch and self.test is None
 
 
 def load_benchmark(path: Path) -> BenchmarkSettings:
