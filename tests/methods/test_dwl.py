@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_networks import ONE_OF_A_KIND, shrink
 from witness import CLASSES, Witness, believed, log_softmax, noise, pixels, slow_supervised
 
 from geosemi.errors import InputError
@@ -15,7 +16,9 @@ from geosemi.methods.dwl import ELEMENTS, RANKS, Dwl, RankMemory, rank_weight
 from geosemi.methods.heads import decoder_of
 from geosemi.methods.pseudo import Pseudo
 from geosemi.methods.settings import DwlSettings
+from geosemi.models.build import build_segmenter
 from geosemi.models.light import LightSegmenter
+from geosemi.models.spec import ModelSpec
 
 GRID = [n / 40 for n in range(1, 40)]  # further apart than a bin
 PIXEL = st.tuples(st.integers(0, CLASSES - 1), st.sampled_from(GRID), st.booleans())
@@ -182,6 +185,20 @@ def test_a_decoder_has_what_it_needs_and_nothing_else():
     features = whole.features(image)
     assert torch.equal(left.logits(features, (40, 33)), whole.logits(features, (40, 33)))
     assert {key.split(".")[0] for key in left.state_dict()} == {"lateral", "fuse", "classify"}
+
+
+@pytest.mark.parametrize("name", ONE_OF_A_KIND)
+def test_every_network_has_a_decoder_of_its_own(name: str, monkeypatch: pytest.MonkeyPatch):
+    shrink(monkeypatch)
+    whole, other = (build_segmenter(ModelSpec(name=name, weights=None), bands=3, classes=3, seed=0) for _ in range(2))
+    left, image = decoder_of(other).eval(), torch.randn(1, 3, 70, 45, generator=torch.Generator().manual_seed(0))
+    features = whole.eval().features(image)
+    logits = left.logits(features, (70, 45))
+    assert torch.equal(logits, whole.logits(features, (70, 45)))
+    parameters = list(left.parameters())
+    assert 0 < sum(p.numel() for p in parameters) < sum(p.numel() for p in whole.parameters())
+    gradients = torch.autograd.grad(logits.sum(), parameters, allow_unused=True)
+    assert all(gradient is not None for gradient in gradients)
 
 
 def test_a_lone_parameter_of_the_encoder_goes_too():
