@@ -10,14 +10,15 @@ import replicas
 from commands import shell_lines
 
 from geosemi.benchmark.plan import load_benchmark, plan_runs
-from geosemi.config import METHODS, load_settings
+from geosemi.config import load_settings
 from geosemi.data.prepare import prepare
+from geosemi.methods.settings import KINDS
 from geosemi.train.dry import try_run
 
 ROOT = Path(__file__).parents[1]
 DATASETS = ("potsdam", "loveda", "deepglobe")
 CONFIGS = sorted(p for folder in (*DATASETS, "sample", "dubai") for p in (ROOT / "configs" / folder).glob("*.yaml"))
-BENCHMARKS = sorted(ROOT.glob("configs/benchmark/*.yaml"))
+BENCHMARKS = sorted(p for folder in ("benchmark", "ablation") for p in (ROOT / "configs" / folder).glob("*.yaml"))
 RATIOS = (1, 5, 10)
 
 
@@ -25,7 +26,7 @@ def page_id(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", KINDS)
 def test_a_method_has_configs_a_page_and_its_rows(method: str):
     for dataset in DATASETS:
         config = ROOT / "configs" / dataset / f"{method}.yaml"
@@ -39,7 +40,7 @@ def test_a_method_has_configs_a_page_and_its_rows(method: str):
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_no_config_is_of_a_method_that_is_gone(dataset: str):
-    assert {p.stem for p in (ROOT / "configs" / dataset).glob("*.yaml")} == set(METHODS)
+    assert {p.stem for p in (ROOT / "configs" / dataset).glob("*.yaml")} == set(KINDS)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=page_id)
@@ -72,7 +73,7 @@ def test_a_benchmark_is_read(file: Path, monkeypatch: pytest.MonkeyPatch):
     runs = plan_runs(settings)
     assert len({run.name for run in runs}) == len(runs)
     if settings.methods == "all":
-        assert {run.settings.method.name for run in runs} | set(settings.leave_out) == set(METHODS)
+        assert {run.settings.method.name for run in runs} | set(settings.leave_out) == set(KINDS)
 
 
 @pytest.fixture(scope="module")

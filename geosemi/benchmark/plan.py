@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from geosemi.benchmark.settings import BenchmarkSettings, Ground
-from geosemi.config import METHODS, load_settings, method_named
+from geosemi.config import load_settings, method_named
 from geosemi.errors import ConfigError, Faults
+from geosemi.methods.settings import KINDS
 from geosemi.train.folder import fingerprint
 from geosemi.train.settings import RunSettings
 from geosemi.yamlfile import read_yaml
@@ -121,12 +122,12 @@ def arms_of(settings: BenchmarkSettings) -> dict[str, dict[str, Any]]:
     Raises:
         ConfigError: a method is unknown, or the baseline is none of the arms.
     """
-    listed = [n for n in METHODS if n not in settings.leave_out] if settings.methods == "all" else settings.methods
+    listed = [n for n in KINDS if n not in settings.leave_out] if settings.methods == "all" else settings.methods
     for name in (*listed, *settings.leave_out):
         method_named(name)
     arms = {name: {"method.name": name} for name in listed}
     for name, chosen in settings.arms.items():
-        own = {"method.name": name} if name in METHODS else {}
+        own = {"method.name": name} if name in KINDS else {}
         arms[name] = {**own, **dict(_flat(chosen))}
     if settings.baseline is None:
         return arms

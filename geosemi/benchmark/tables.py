@@ -61,7 +61,7 @@ def spread(value: Spread, *, sign: str = "") -> str:
     mean, deviation = (100 * v for v in value)
     if math.isnan(mean):
         return _DASH
-    return f"{mean:{sign}.1f}" + ("" if math.isnan(deviation) else f" ± {deviation:.1f}")
+    return f"{mean:{sign}.1f}".replace("-", "−") + ("" if math.isnan(deviation) else f" ± {deviation:.1f}")
 
 
 def _cells(row: Row, sheet: Sheet) -> list[str]:
@@ -69,13 +69,18 @@ def _cells(row: Row, sheet: Sheet) -> list[str]:
     name = f"{row.arm} (baseline)" if row.arm == sheet.baseline else row.arm
     classes = [spread(row.iou.get(c, (math.nan, math.nan))) for c in sheet.classes]
     seconds = _DASH if math.isnan(row.seconds) else f"{row.seconds:.3g}"
-    tests = [_DASH if math.isnan(p) else f"{p:.3f}" for p in (row.p_flip, row.p_t)]
+    tests = [_DASH if math.isnan(p) else f"{p:.3f}" if p >= 0.0005 else "< .001" for p in (row.p_flip, row.p_t)]
     return [name, str(len(row.seeds)), spread(row.mean), gain, *tests, spread(row.oa), *classes, seconds]
 
 
 def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_one_line(c).replace('|', chr(92) + '|') for c in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_marked, line))} |" for line in lines)
+
+
+def _marked(text: str) -> str:
+    """Keep a name from ending a cell, or from being HTML."""
+    return _one_line(text).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str) -> str:
@@ -90,7 +95,18 @@ def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption:
 
 def _escaped(text: str) -> str:
     special = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
-    special |= {"^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "τ": r"$\tau$", "≥": r"$\geq$", "`": "'"}
+    special |= {
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "–": "--",
+        "τ": r"$\tau$",
+        "≥": r"$\geq$",
+        "−": r"$-$",
+        "<": r"$<$",
+        ">": r"$>$",
+        "·": r"$\cdot$",
+        "`": "'",
+    }
     return "".join(special.get(c, c) for c in _one_line(text))
 
 
