@@ -71,7 +71,7 @@ class Muca(AveragedTeacher):
         features = self.teacher.features(crops.weak)
         mean = torch.zeros((), device=crops.weak.device)
         for _ in range(self._settings.passes):
-            disturbed = [channel_dropout(map_, generator) for map_ in features]
+            disturbed = [channel_dropout(map_, generator, p=self._settings.dropout) for map_ in features]
             mean = mean + self.teacher.logits(disturbed, size).float().softmax(dim=1) / self._settings.passes
         return features, self.teacher.logits(features, size).float(), -torch.xlogy(mean, mean).sum(dim=1)
 

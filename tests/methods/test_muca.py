@@ -151,3 +151,11 @@ def test_crops_that_are_no_multiple_of_the_stride():
 def test_a_network_without_feature_maps_is_refused():
     with pytest.raises(InputError, match="`muca` compares feature maps"):
         Muca(Witness(widths=()), MucaSettings())
+
+
+def test_without_dropout_the_entropy_is_that_of_the_answer():
+    crops = noise(0).unlabelled
+    assert crops is not None
+    _, said, entropy = method_of(Witness(), dropout=0)._ask(crops, seeded())
+    p = said.double().softmax(dim=1)
+    torch.testing.assert_close(entropy.double(), -(p * p.log()).sum(dim=1), atol=1e-5, rtol=1e-4)
