@@ -22,11 +22,12 @@ def methods(
     Defaults are those of the released code, with pretrained networks in mind; docs/methods.md has ideas, losses and
     sources. Those that start from scratch (`light`) get a few others.
     """
-    from geosemi.config import METHODS, method_named
+    from geosemi.config import method_named
+    from geosemi.methods.settings import KINDS
 
     if not name:
-        wide = max(map(len, METHODS)) + 2
-        for each in METHODS:
+        wide = max(map(len, KINDS)) + 2
+        for each in KINDS:
             kind = method_named(each)
             print(f"{each:<{wide}}{kind.idea} ({kind.source})" if kind.source != "–" else f"{each:<{wide}}{kind.idea}")
         return

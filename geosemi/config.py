@@ -24,7 +24,7 @@ from geosemi.yamlfile import parse_value, read_yaml
 
 Group = TypeVar("Group", bound=BaseModel)
 MODELS = get_args(ModelName)
-METHODS = tuple(KINDS)
+METHODS = KINDS  # those that somebody registers, too
 _HINT = "`geosemi train --help` and the files in `configs/` show the keys"
 
 # What fits one network does not fit the other: sides of chips and crops in pixels, learning rates. The DINOv2 values
@@ -213,7 +213,7 @@ def method_named(name: str) -> type[OfMethod]:
         ConfigError: there is none of this name.
     """
     if name not in KINDS:
-        raise ConfigError(f"unknown method `{name}`{_near(name, KINDS)}", hint=f"choose one of {', '.join(METHODS)}")
+        raise ConfigError(f"unknown method `{name}`{_near(name, KINDS)}", hint=f"choose one of {', '.join(KINDS)}")
     return KINDS[name]
 
 
@@ -258,14 +258,12 @@ def _put(content: dict[str, Any], key: str, value: Any) -> None:
 def _line(fault: Any) -> str:
     """Say in one line where a fault of the settings is, and what is wrong."""
     place = [str(p) for p in fault["loc"]]
-    if place[0] == "method" and len(place) > 1 and place[1] in METHODS:
-        del place[1]  # pydantic names the member of the union, too
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _known_keys(place[:-1]), n=1, cutoff=0.5)
         what = "unknown key" + (f"; did you mean `{near[0]}`?" if near else "")
     elif fault["type"] == "union_tag_invalid":
         name = fault["input"].get("name")
-        what = f"unknown method `{name}`; choose one of {', '.join(METHODS)}{_near(name, METHODS)}"
+        what = f"unknown method `{name}`; choose one of {', '.join(KINDS)}{_near(name, KINDS)}"
     elif place == ["model", "name"]:
         what = f"unknown model `{fault['input']}`; choose one of {', '.join(MODELS)}{_near(fault['input'], MODELS)}"
     elif fault["type"] in ("model_type", "model_attributes_type"):
@@ -286,6 +284,9 @@ def _known_keys(path: Sequence[str]) -> list[str]:
     """Return the keys of a group of settings; of all members where the group is a union (the methods)."""
     models: list[type[BaseModel]] = [RunSettings]
     for part in path:
+        if part == "method":
+            models = list(KINDS.values())
+            continue
         fields = [m.model_fields[part] for m in models if part in m.model_fields]
         models = [t for f in fields for t in _model_types(f.annotation)]
     return sorted({name for m in models for name in m.model_fields})

@@ -19,34 +19,47 @@ from geosemi.methods.lsst import Lsst
 from geosemi.methods.mean_teacher import MeanTeacher
 from geosemi.methods.muca import Muca
 from geosemi.methods.purifier import Purifier
-from geosemi.methods.settings import MethodSettings
+from geosemi.methods.settings import MethodSettings, OfMethod, add_kind
 from geosemi.methods.supervised import Supervised
 from geosemi.methods.unimatch import UniMatch
 from geosemi.methods.unimatch_v2 import UniMatchV2
 from geosemi.models.segmenter import Segmenter
 
-METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(
-    {
-        "supervised": Supervised,
-        "mean_teacher": MeanTeacher,
-        "fixmatch": FixMatch,
-        "semiearth": FixMatch,  # with a purifier
-        "rs_mtdf": FixMatch,  # with a distiller
-        "fixmatch_v1": FixMatchV1,
-        "unimatch": UniMatch,
-        "unimatch_v2": UniMatchV2,
-        "cps": Cps,
-        "cutmix": CutMix,
-        "cct": Cct,
-        "lsst": Lsst,
-        "dwl": Dwl,
-        "allspark": AllSpark,
-        "muca": Muca,
-    }
-)
+_METHODS: dict[str, type[Method]] = {
+    "supervised": Supervised,
+    "mean_teacher": MeanTeacher,
+    "fixmatch": FixMatch,
+    "semiearth": FixMatch,  # with a purifier
+    "rs_mtdf": FixMatch,  # with a distiller
+    "fixmatch_v1": FixMatchV1,
+    "unimatch": UniMatch,
+    "unimatch_v2": UniMatchV2,
+    "cps": Cps,
+    "cutmix": CutMix,
+    "cct": Cct,
+    "lsst": Lsst,
+    "dwl": Dwl,
+    "allspark": AllSpark,
+    "muca": Muca,
+}
+
+METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(_METHODS)
 """Name → method; each is made from a student and the settings of the same name, and from a peer where it needs one."""
 
 _PEER = 2**20  # far from the seeds that runs are repeated with: no student starts as another run's peer
+
+
+def register(method: type[Method], settings: type[OfMethod]) -> None:
+    """Add a method of your own; from now on `--method`, configs and `geosemi methods` know the name of its settings.
+
+    Args:
+        method: made from a student and its settings, and from a peer where it needs one.
+        settings: with a default `name`, an `idea` and a `source`.
+
+    Raises:
+        ConfigError: there is a method of this name.
+    """
+    _METHODS[add_kind(settings)] = method
 
 
 def build_method(

@@ -28,7 +28,7 @@ def names(folder: Path) -> set[str]:
         return set(file.keys())
 
 
-@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("fuse", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_teachers_leave_nothing_but_what_they_taught(root, tmp_path, fuse):
     method = METHOD | {"distill": TINY | {"fuse": fuse}}
     settings = scenery.run_settings(root, method, train={"steps": 2, "validate_every": 1})
