@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EPILOG = """
 **Examples**
 
-`geosemi annotate sample_data/scenes --legend sample_data/legend.yaml --out opinions --provider layer --layer sample_data/labels`
+`geosemi annotate sample_data/scenes sample_data/unlabelled --legend sample_data/legend.yaml --out opinions --provider layer --layer sample_data/old_map.gpkg`
 
 `geosemi annotate sample_data/scenes --legend sample_data/legend.yaml --out spoilt --provider labels --labels sample_data/labels --precision 0.8 --recall 0.6 --recall car=0.3 --shift 2`
 """  # noqa: E501 - a command is one line

@@ -1,5 +1,6 @@
 """The work of `geosemi annotate`, scene by scene, and what is said of it."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,9 +52,13 @@ def run(
             failed.append(error)
     if failed:
         raise InputError(
-            f"{len(failed)} of {len(scenes)} scenes have no opinion; the others are done",
+            f"{len(failed)} of {len(scenes)} scenes have no opinion"
+            + ("; the others are done" if len(failed) < len(scenes) else ""),
             hint="; ".join(dict.fromkeys(error.hint for error in failed)),
-            faults=["; ".join(error.lines) for error in failed],
+            faults=[
+                text if times == 1 else f"{text} ({times} scenes)"  # a fault of the one map for all of them
+                for text, times in Counter("; ".join(error.lines) for error in failed).items()
+            ],
         )
 
 

@@ -32,6 +32,9 @@ def train(
         str, typer.Option(help="`scenes` (your own folders), potsdam, vaihingen, loveda, deepglobe or openearthmap.")
     ] = "",
     data: Annotated[Path | None, typer.Option(help="Folder of the data [default: data/DATASET, or here].")] = None,
+    opinions: Annotated[
+        Path | None, typer.Option(help="Folder of opinion rasters [default: `opinions` in the folder of the data].")
+    ] = None,
     ratio: Annotated[
         float | None, typer.Option(help="Percent of the training blocks whose labels are used [default: 5].")
     ] = None,
@@ -70,6 +73,7 @@ def train(
     options: dict[str, Any] = {
         "data.dataset": dataset,
         "data.root": str(data) if data else None,
+        "data.opinions": str(opinions.absolute()) if opinions else None,  # in a file it is relative to the data
         "split.ratio": ratio,
         "method.name": method,
         "model.name": model,

@@ -1,4 +1,4 @@
-"""Paints the sample data: scenes of an invented town in five seasons, their true classes, and simulated opinions.
+"""Paints the sample data: an invented town in five seasons, its true classes, an older map, and simulated opinions.
 
     python sample_data/make.py                              # everything, over what is there
     python sample_data/make.py --out /tmp/data --only summer_suburb
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from painting import opinions
+from painting import oldmap, opinions
 from painting.canvas import PIXEL, Canvas
 from painting.files import grid, write_labels, write_polygons, write_scene
 from painting.light import classes, photograph
@@ -26,6 +26,7 @@ from geosemi.geo.opinion import pack, write_opinion
 from geosemi.legend import Legend
 
 HERE = Path(__file__).parent
+Painted = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]  # picture (H, W, 3) and classes (H, W)
 WEST, NORTH, SOUTHWARDS = 577_200.0, 5_354_800.0, 420.0  # metres in EPSG:32633; scenes follow each other southwards
 
 
@@ -83,7 +84,7 @@ def where(plan: Plan) -> Grid:
     return grid(WEST + 64 * (number % 3), NORTH - SOUTHWARDS * number, *plan.size)
 
 
-def paint(plan: Plan) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def paint(plan: Plan) -> Painted:
     """Return picture (H, W, 3) and classes (H, W) of a plan."""
     height, width = plan.size[:: -1 if plan.turns % 2 else 1]
     canvas = Canvas(np.random.default_rng(plan.seed), height=height * PIXEL, width=width * PIXEL)
@@ -109,10 +110,9 @@ def _wedge(size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return cols + 1.3 * up < np.where(up < 62, 205, 168)
 
 
-def make(plan: Plan, out: Path, legend: Legend, hidden: Path | None) -> Entry:
-    """Paint one scene and write its files."""
-    image, label = paint(plan)
-    here = where(plan)
+def write(plan: Plan, painted: Painted, out: Path, legend: Legend, hidden: Path | None) -> Entry:
+    """Write the files of one scene."""
+    (image, label), here = painted, where(plan)
     scenes = {"labelled": "scenes", "unlabelled": "unlabelled", "test": "test"}[plan.role]
     write_scene(out / scenes / f"{plan.name}.tif", image, here, nodata=0 if plan.wedge else None)
     if plan.vector:
@@ -157,13 +157,19 @@ def main() -> None:
     options = parser.parse_args()
     legend = Legend.load(HERE / "legend.yaml")
     options.out.mkdir(parents=True, exist_ok=True)
-    entries = []
+    entries, maps, mapped = [], [], np.zeros((len(legend), 3), np.int64)
     for plan in PLANS:
         if options.only is None or plan.name in options.only:
-            entries.append(make(plan, options.out, legend, options.hidden))
+            painted = paint(plan)
+            entries.append(write(plan, painted, options.out, legend, options.hidden))
+            if plan.role != "test":
+                rng = np.random.default_rng(2000 + plan.seed)
+                maps.append(oldmap.draw_map(painted[1], where(plan), legend, rng))
+                mapped += oldmap.measure(maps[-1], painted[1], where(plan), legend)
             print(f"{plan.role:10s} {plan.name}")
     if options.only is None:
-        write_readme(options.out / "README.md", entries, legend)
+        oldmap.write_map(options.out / "old_map.gpkg", maps)
+        write_readme(options.out / "README.md", entries, mapped, legend)
 
 
 if __name__ == "__main__":

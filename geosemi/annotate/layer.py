@@ -17,7 +17,7 @@ from geosemi.annotate.classtable import ClassTable
 from geosemi.annotate.maps import MapReader, Seen
 from geosemi.errors import InputError, LegendError, SceneUnreadable
 from geosemi.geo.affines import applied
-from geosemi.geo.burn import COLUMNS, is_vector
+from geosemi.geo.burn import class_column, is_vector
 from geosemi.geo.grid import Grid
 from geosemi.geo.raster import RasterFile, open_raster
 from geosemi.geo.vectorfile import POLYGONS, read_shapes
@@ -54,11 +54,11 @@ class VectorLayer:
             raise _unplaced(path)
         if frame.crs is not None and frame.crs != grid.crs:
             frame = frame.to_crs(grid.crs)
-        fields = [str(c) for c in frame.columns if c != frame.geometry.name]
-        column = table.column or next((c for name in COLUMNS for c in fields if c.casefold() == name), None)
-        if column not in fields:
+        column, fields = class_column(frame, table.column)
+        if column is None:
+            asked = f" `{table.column}`" if table.column else ""
             raise LegendError(
-                f"`{path}` has no class column" + (f" `{column}`" if column else "") + f"; its columns are {fields}",
+                f"`{path}` has no class column{asked}; its columns are {fields}",
                 hint="name it with `--column`, or as `column:` in the table of `--map`",
             )
         found = {value: table.find(value, int(n)) for value, n in frame[column].value_counts(dropna=False).items()}

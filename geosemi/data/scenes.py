@@ -17,6 +17,7 @@ from geosemi.data.check import (
 from geosemi.data.matching import partner, strays
 from geosemi.data.settings import DataSettings
 from geosemi.errors import BandMismatch, ConfigError, DatasetMissing, Faults
+from geosemi.geo.opinion import source_of
 from geosemi.geo.scene import Scene
 from geosemi.legend import Legend
 from geosemi.yamlfile import read_yaml
@@ -67,6 +68,10 @@ class SceneSet:
     def bands(self) -> tuple[str, ...]:
         """Band names, the same for every scene."""
         return self.scenes[0].scene.bands
+
+    def opinion_sources(self) -> list[str]:
+        """Return who speaks in the opinion rasters, each once; in none of them is more read than its tags."""
+        return sorted({source_of(s.opinion) for s in self.scenes if s.opinion is not None})
 
     @property
     def has_opinions(self) -> bool:

@@ -17,7 +17,17 @@ from geosemi.geo.window import Window
 from geosemi.legend import Legend
 
 VECTOR_SUFFIXES = SUFFIXES
-COLUMNS = ("class", "class_name", "class_id", "label", "name", "landcover", "type")
+# `name` comes last: in an extract of OpenStreetMap it is what a street is called
+COLUMNS = (
+    "class", "class_name", "class_id", "label", "landcover", "land_cover", "landuse", "land_use", "type", "name"
+)  # fmt: skip
+
+
+def class_column(frame: gpd.GeoDataFrame, asked: str | None) -> tuple[str | None, list[str]]:
+    """Return the column that holds the classes, the one that was asked for if any, and the names of all columns."""
+    fields = [str(c) for c in frame.columns if c != frame.geometry.name]
+    found = asked or next((c for name in COLUMNS for c in fields if c.casefold() == name), None)
+    return found if found in fields else None, fields
 
 
 @dataclass(frozen=True)
@@ -100,9 +110,8 @@ def _outside_value(name: str | None, legend: Legend) -> int:
 
 
 def _class_ids(frame: gpd.GeoDataFrame, path: Path, legend: Legend, column: str | None) -> npt.NDArray[np.uint8]:
-    fields = [str(c) for c in frame.columns if c != frame.geometry.name]
-    chosen = column or next((c for name in COLUMNS for c in fields if c.casefold() == name), None)
-    if chosen is None or chosen not in fields:
+    chosen, fields = class_column(frame, column)
+    if chosen is None:
         raise LegendError(
             f"`{path}` has no class column" + (f" `{column}`" if column else "") + f"; its columns are {fields}",
             hint="name the column: `--column` of evaluate, `--set data.label_column=…` of train",

@@ -138,6 +138,16 @@ def reading_opinion(path: Path, grid: Grid, legend: Legend) -> Iterator[OpinionR
         yield OpinionReader(file, len(legend))
 
 
+def source_of(path: Path) -> str:
+    """Return who speaks in an opinion raster, in the words it was written with; empty where they are missing.
+
+    Raises:
+        SceneUnreadable: it cannot be read.
+    """
+    with open_raster(path) as file:
+        return file.tags.get("GEOSEMI_SOURCE", "")
+
+
 def _class_names(file: RasterFile) -> list[str] | None:
     """Return what the bits mean, or None where the tags of an opinion raster are missing or not ours."""
     try:

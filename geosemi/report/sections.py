@@ -191,6 +191,8 @@ def origin(run: Record) -> str:
     blocks = [run.facts.get(k) for k in ("labelled_blocks", "train_blocks")]
     if all(isinstance(b, int) for b in blocks):
         rows.append(["labelled blocks", f"{blocks[0]} of {blocks[1]}"])
+    if isinstance(heard := run.facts.get("opinions"), list) and heard:
+        rows.append(["opinions", "<br>".join(escape(str(source)) for source in heard)])
     told = run.facts.get("software")
     software = [[str(k), escape(str(v))] for k, v in told.items()] if isinstance(told, dict) else []
     plain = "".join(f"<tr><th scope=row>{escape(k)}</th><td>{v}</td></tr>" for k, v in [*rows, *software])

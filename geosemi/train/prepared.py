@@ -1,6 +1,6 @@
 """Everything that is known before the first step; whatever can fail early fails here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -112,9 +112,17 @@ def describe(settings: RunSettings, prepared: Prepared, method: Method, device: 
         yield (
             "warning: split by patch as in the papers: validation patches touch training patches, scores are optimistic"
         )
-    if method.uses_opinions and not prepared.scenes.has_opinions:
+    heard = [s.opinion for s in prepared.scenes.scenes if s.opinion is not None]
+    if method.uses_opinions and heard:
+        who = " | ".join(_shown(prepared.scenes.opinion_sources()))
+        yield f"opinions on {len(heard)} of {len(prepared.scenes.scenes)} scenes, in `{heard[0].parent}`: {who}"
+    elif method.uses_opinions:
         yield (
             "no opinion layers found: purification is off. Make them with "
             "`geosemi annotate SCENES --legend legend.yaml --out opinions --provider layer --layer map.gpkg`; "
             "docs/annotate.md tells who else can be asked"
         )
+
+
+def _shown(sources: Sequence[str]) -> list[str]:
+    return list(sources) if len(sources) < 3 else [sources[0], f"{len(sources) - 1} more"]

@@ -98,7 +98,7 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
     if fabric.is_global_zero:
         shipped = Bundle.load(out / BUNDLE)
         _draw(out, shipped, settings, prepared, fabric)
-        _write_facts(out, shipped.card, prepared, outcome)
+        _write_facts(out, shipped.card, prepared, method, outcome)
         warning = conclude(out, prepared.scenes.legend, settings.method)
         if warning:
             watcher.note(f"warning: {warning}")
@@ -250,7 +250,7 @@ def _draw(out: Path, shipped: Bundle, settings: RunSettings, prepared: Prepared,
     write_files({out / "validation.png": picture})
 
 
-def _write_facts(out: Path, card: Card, prepared: Prepared, outcome: Outcome) -> None:
+def _write_facts(out: Path, card: Card, prepared: Prepared, method: Method, outcome: Outcome) -> None:
     facts = {
         "version": __version__,
         "command": " ".join(["geosemi", *sys.argv[1:]]),
@@ -264,6 +264,7 @@ def _write_facts(out: Path, card: Card, prepared: Prepared, outcome: Outcome) ->
         "labelled_blocks": len(prepared.split.labelled),
         "train_blocks": prepared.split.train_blocks,
         "leaky": prepared.split.leaky,
+        "opinions": prepared.scenes.opinion_sources() if method.uses_opinions else [],
     }
     write_files({out / FACTS: json.dumps(facts, indent=1).encode()})
 

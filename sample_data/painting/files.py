@@ -71,13 +71,16 @@ def _write(
 
 def write_polygons(path: Path, label: npt.NDArray[np.uint8], where: Grid, legend: Legend) -> None:
     """Write class ids (H, W) as polygons in geographic coordinates, with the class names in a column `class`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     found = [(shape(g), int(v)) for g, v in shapes(label, mask=label != legend.ignore, transform=where.transform)]
-    frame = gpd.GeoDataFrame(
-        {"class": [legend.names[v] for _, v in found]}, geometry=[g for g, _ in found], crs=where.crs
-    ).to_crs(4326)
+    names = [legend.names[v] for _, v in found]
+    write_frame(path, gpd.GeoDataFrame({"class": names}, geometry=[g for g, _ in found], crs=where.crs))
+
+
+def write_frame(path: Path, frame: gpd.GeoDataFrame) -> None:
+    """Write shapes as a GeoPackage in geographic coordinates."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2026-01-01T00:00:00.000Z"})  # else every run differs
     with private_folder(path) as folder:
         part = folder / path.name
-        frame.to_file(part, layer=path.stem, driver="GPKG", engine="pyogrio")
+        frame.to_crs(4326).to_file(part, layer=path.stem, driver="GPKG", engine="pyogrio")
         publish({part: path})

@@ -24,6 +24,7 @@ with pixels of 0.25 m, apart from each other, at coordinates near the Danube; th
 | `unlabelled/*.tif` | scenes without any mask, in seasons that no labelled scene shows |
 | `test/*.tif`, `test/labels/*.tif` | scenes to map and score; `autumn_town` has a corner without data |
 | `opinions/*.tif` | class-bit opinion rasters of all scenes but the test ones, **simulated** |
+| `old_map.gpkg` | an older, coarser map of all scenes but the test ones, with a column `landuse`, in EPSG:4326 |
 | `make.py`, `painting/` | the generator |
 
 Labels are painted from the same geometry as the picture, so they are exact: a pixel has the class that covers most of
@@ -46,6 +47,14 @@ No model made them. `painting/opinions.py` cuts the truth into objects, silences
 them or boxes them, and claims whole objects of other classes, until about the precision and recall of its table
 `SKILLS` are left. Measured afterwards, over all pixels of the {count} scenes (the tag `GEOSEMI_SOURCE` of each file
 has its own figures):
+"""
+
+_OLD_MAP = """
+## The older map
+
+Drawn from the truth by `painting/oldmap.py` and then aged, for `geosemi annotate --provider layer`: ground cover in
+cells of two metres, straightened, moved by 0.9 m; a quarter of the houses is missing, as built since, and some meadows
+are still woods. It knows no cars. Measured afterwards over all pixels of these scenes:
 """
 
 
@@ -72,11 +81,13 @@ class Entry:
     opinion: npt.NDArray[np.int64]
 
 
-def write_readme(path: Path, entries: Sequence[Entry], legend: Legend) -> None:
-    """Write the README with the tables of scenes and opinions."""
+def write_readme(path: Path, entries: Sequence[Entry], old_map: npt.NDArray[np.int64], legend: Legend) -> None:
+    """Write the README with the tables of scenes, opinions and the older map, whose counts are (K, 3)."""
     text = _HEAD + "\n## The scenes\n\n" + _scenes(entries, legend)
     with_opinion = [e for e in entries if e.opinion.any()]
-    text += _OPINIONS.format(count=len(with_opinion)) + "\n" + _opinions(with_opinion, legend)
+    text += _OPINIONS.format(count=len(with_opinion)) + "\n"
+    text += _quality(np.sum([e.opinion for e in with_opinion], axis=0), legend)
+    text += _OLD_MAP + "\n" + _quality(old_map, legend)
     write_files({path: text.encode()})
 
 
@@ -88,13 +99,12 @@ def _scenes(entries: Sequence[Entry], legend: Legend) -> str:
     return _table(rows)
 
 
-def _opinions(entries: Sequence[Entry], legend: Legend) -> str:
-    counts = np.sum([e.opinion for e in entries], axis=0)
+def _quality(counts: npt.NDArray[np.int64], legend: Legend) -> str:
     rows = [["class", "precision", "recall"]]
     for name, (right, claimed, there) in zip(
         (*legend.names, "all, pixel by pixel"), (*counts, counts.sum(axis=0)), strict=True
     ):
-        rows.append([name, f"{right / claimed:.3f}", f"{right / there:.3f}"])
+        rows.append([name, f"{right / claimed:.3f}" if claimed else "–", f"{right / there:.3f}"])
     return _table(rows)
 
 

@@ -110,9 +110,17 @@ def test_a_layer_without_crs_is_taken_as_the_scenes(tmp_path: Path):
     assert (whole(VectorLabels.load(path, GRID, LEGEND)) == 2).sum() == 64
 
 
-@pytest.mark.parametrize("column", ["class", "Class_Name", "LABEL", "landcover", "type"])
+@pytest.mark.parametrize("column", ["class", "Class_Name", "LABEL", "landcover", "landuse", "type", "name"])
 def test_the_class_column_is_found_by_its_name(tmp_path: Path, column: str):
     path = layer(tmp_path / "a.gpkg", [shapely.box(0, 0, 8, 8)], ["water"], column=column)
+    assert (whole(VectorLabels.load(path, GRID, LEGEND)) == 2).sum() == 64
+
+
+def test_the_name_of_a_street_is_no_class(tmp_path: Path):
+    path = layer(tmp_path / "osm.gpkg", [shapely.box(0, 0, 8, 8)], ["water"], column="landuse")
+    frame = gpd.read_file(path)
+    frame.insert(0, "name", ["Main Street"])
+    frame.to_file(path)
     assert (whole(VectorLabels.load(path, GRID, LEGEND)) == 2).sum() == 64
 
 
