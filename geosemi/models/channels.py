@@ -45,8 +45,9 @@ class ChannelAttention(nn.Module):
         query = self.query(asking).unflatten(2, (self.heads, -1)).movedim(1, -1)  # (B, h, D, N)
         key, value = (self._columns(layer(told)) for layer in (self.key, self.value))  # (B or 1, h, N, S · D)
         scores = (query @ key).float()
-        spread, centre = torch.var_mean(scores, dim=(2, 3), correction=0, keepdim=True)
-        shares = ((scores - centre) * (spread + 1e-5).rsqrt()).softmax(dim=3)
+        centred = scores - scores.mean(dim=(2, 3), keepdim=True)
+        spread = centred.square().mean(dim=(2, 3), keepdim=True)  # with torch.var_mean: 7 ms instead of 3
+        shares = (centred * (spread + 1e-5).rsqrt()).softmax(dim=3)
         found = drop(shares, generator).to(value) @ value.transpose(2, 3)  # (B, h, D, N)
         rebuilt: Tensor = self.out(found.movedim(-1, 1).flatten(2))
         return drop(rebuilt, generator)
@@ -63,8 +64,8 @@ def drop(values: Tensor, generator: torch.Generator | None, share: float = DROPO
     if values.device.type != "cpu":
         seed = int(torch.randint(2**31, (), generator=generator))
         generator = torch.Generator(values.device).manual_seed(seed)
-    kept = torch.rand(values.shape, generator=generator, device=values.device) >= share
-    return values * kept / (1 - share)
+    kept = torch.rand(values.shape, generator=generator, device=values.device).ge_(share)
+    return values * kept.mul_(1 / (1 - share)).to(values)
 
 
 class Spark(nn.Module):

@@ -70,7 +70,7 @@ def test_ranks_of_equally_spread_values():
     assert rank_weight(rank[3], 2).item() == pytest.approx(0.462, abs=1e-3)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(0, 2), st.sampled_from(GRID), st.booleans()), min_size=1, max_size=8),
