@@ -281,7 +281,7 @@ def worker_of(folder: Path) -> list[str]:
 def test_what_fails_is_told_at_the_end_and_stops_nothing_else(land, tmp_path):
     """One arm diverges, one process is killed; the other run is done, and the next call tries the two again."""
     arms = {
-        "wild": {"method.name": "supervised", "train.lr": 1e30, "train.steps": 20},
+        "wild": {"method.name": "supervised", "train.lr": 1e30, "train.steps": 20, "train.validate_every": 20},
         "killed": {"method.name": "supervised", "train.steps": 40},
     }
     file = bench(tmp_path, land, methods=["supervised"], arms=arms, seeds=[0])
