@@ -42,8 +42,8 @@ _FOR_MODEL: dict[str, dict[str, Any]] = {
 # Released settings trust an averaged teacher from the first step, which a network from scratch has not earned, and
 # average over 250 steps, which is most of a short run: with them fixmatch fell below supervised on the sample data.
 _FROM_SCRATCH: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("fixmatch", "semiearth", "rs_mtdf", "unimatch_v2"), {"ema": 0.99, "warm_up": 0.3}),
-    **dict.fromkeys(("fixmatch_v1", "unimatch", "allspark"), {"warm_up": 0.3}),
+    **{name: {"ema": 0.99, "warm_up": 0.3} for name in ("fixmatch", "semiearth", "rs_mtdf", "unimatch_v2")},
+    **{name: {"warm_up": 0.3} for name in ("fixmatch_v1", "unimatch", "allspark", "muca")},
     "mean_teacher": {"ema": 0.99},
     "dwl": {"alpha": 0.5, "warm_up": 0.3},  # .5: as released with convolutional networks
 }

@@ -83,7 +83,7 @@ class Dwl(Method):
     @torch.no_grad()
     def _blend(self, progress: Progress) -> None:
         """Blend the heads where one is due, before the step: a validation sees the main head as it was trained."""
-        due = progress.step * self._settings.blends // max(1, progress.total)
+        due = progress.step // self._settings.blend_every
         if due <= int(self.blended):
             return
         main = dict(self.student.named_parameters())

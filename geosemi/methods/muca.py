@@ -60,8 +60,12 @@ class Muca(AveragedTeacher):
             "supervised": cross_entropy(on_x, x.label),
             "consistency": weight * _mean(_huber(on_u, said), u.valid),
             "features": weight * torch.stack(levels).sum(),
-            "attention": self._settings.attention * consistency(attended, target),
+            "attention": self._attention(progress) * consistency(attended, target),
         }
+
+    def _attention(self, progress: Progress) -> float:
+        warm_up = self._settings.warm_up
+        return self._settings.attention * (ramp_up(progress.fraction / warm_up) if warm_up else 1.0)
 
     @torch.no_grad()
     def _ask(self, crops: Unlabelled, generator: torch.Generator) -> tuple[list[Tensor], Tensor, Tensor]:

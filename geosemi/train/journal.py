@@ -70,9 +70,22 @@ class Journal:
         if name not in self._tables:
             self._tables[name] = self._open(name, ["step", *values])
         file, writer, columns = self._tables[name]
+        if not values.keys() <= set(columns):  # a later stage of a run tells more
+            file.close()
+            file, writer, columns = self._tables[name] = self._widened(name, values)
         writer.writerow([step, *(f"{values.get(c, float('nan')):.6g}" for c in columns[1:])])
         if name != "metrics.csv" or step % FLUSH_EVERY == 0:
             file.flush()
+
+    def _widened(self, name: str, values: Mapping[str, float]) -> tuple[TextIO, Any, list[str]]:
+        path = self._folder / name
+        with path.open(newline="", encoding="utf-8") as file:
+            columns, *rows = csv.reader(file)
+        more = [column for column in values if column not in columns]
+        out = path.open("w", newline="", encoding="utf-8")
+        writer = csv.writer(out)
+        writer.writerows([[*columns, *more], *([*row, *["nan"] * len(more)] for row in rows)])
+        return out, writer, [*columns, *more]
 
     def _open(self, name: str, columns: list[str]) -> tuple[TextIO, Any, list[str]]:
         path = self._folder / name

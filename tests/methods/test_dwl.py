@@ -150,7 +150,7 @@ def test_the_weight_grows_from_near_nothing():
 
 
 def test_heads_are_blended_before_the_first_step_of_each_part():
-    method = Dwl(light(0), DwlSettings(alpha=0.25, blends=4), light(1)).train()
+    method = Dwl(light(0), DwlSettings(alpha=0.25, blend_every=3), light(1)).train()
     batch, blended = noise(0, side=32), []
     learnt = dict(method.pseudo_head.named_parameters())
     encoder = {k: p for k, p in method.student.named_parameters() if k not in learnt}

@@ -85,11 +85,14 @@ def test_a_flush_puts_every_line_on_disk(tmp_path):
         assert len(lines(tmp_path / "metrics.csv")) == 8
 
 
-def test_facts_that_come_later_do_not_shift_columns(tmp_path):
+def test_facts_that_come_later_get_columns_at_the_end(tmp_path):
     with Journal(tmp_path, 0, active=True) as journal:
         journal.step(0, {"loss": 1.0, "lr": 0.1})
         journal.step(1, {"lr": 0.2, "more": 3.0})
-    assert lines(tmp_path / "metrics.csv")[2] == ["1", "nan", "0.2"]
+        journal.step(2, {"loss": 2.0, "lr": 0.3})
+    assert lines(tmp_path / "metrics.csv") == [
+        ["step", "loss", "lr", "more"], ["0", "1", "0.1", "nan"], ["1", "nan", "0.2", "3"], ["2", "2", "0.3", "nan"],
+    ]  # fmt: skip
 
 
 def test_other_ranks_write_nothing(tmp_path):

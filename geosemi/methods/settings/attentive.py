@@ -31,7 +31,8 @@ class MucaSettings(PseudoLabelled):
         weight: λ of what student and teacher should agree on, at the end of the run; it grows over all of it.
         attention: weight of the pseudo-labels on features that have attended to the teacher's.
         passes: with other channels silenced, from which the teacher's uncertainty is measured.
-        dropout: probability with which a channel is silenced there.
+        dropout: probability with which a channel is silenced there, in every map.
+        warm_up: share of the run over which the weight of pseudo-labels grows, as in `Thresholded`.
         heads: of the attention.
     """
 
@@ -43,5 +44,6 @@ class MucaSettings(PseudoLabelled):
     weight: float = Field(default=3.0, ge=0)
     attention: float = Field(default=0.25, ge=0)
     passes: int = Field(default=4, ge=1)
-    dropout: float = Field(default=0.5, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    warm_up: float = Field(default=0.0, ge=0, le=1)
     heads: int = Field(default=3, ge=1)
