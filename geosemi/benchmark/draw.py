@@ -56,7 +56,7 @@ def over_ratio(found: Sequence[Sheet]) -> str:
     shown = [arm for arm in arms if arm != baseline] or arms
     columns = min(_COLUMNS, len(shown))
     width, height = 20 + columns * _PANEL_WIDTH, 60 + -(-len(shown) // columns) * _PANEL_HEIGHT
-    title = f"{found[0].dataset}: mIoU over the share of labels{' – LEAKY split by patch' if found[0].leaky else ''}"
+    title = f"{found[0].dataset}: mIoU over the share of labels{f' – {found[0].warning}' if found[0].warning else ''}"
     parts = [_text(12, 20, title, weight="600")]
     for number, arm in enumerate(shown):
         x, y = 20 + number % columns * _PANEL_WIDTH, 36 + number // columns * _PANEL_HEIGHT

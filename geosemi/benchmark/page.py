@@ -36,9 +36,9 @@ def page(title: str, found: Sequence[Sheet], printed: dict[str, list[Printed]], 
     )
     body += "".join(_published(d, rows, sorted({s.ratio for s in found})) for d, rows in printed.items())
     warnings = [f"unfinished: {done} of {planned} runs are done"] if done < planned else []
-    leaky = sorted({s.dataset for s in found if s.leaky})
-    if leaky:
-        warnings.append(f"{', '.join(leaky)}: split by patch, LEAKY; scores are optimistic")
+    warnings += [
+        f"{d}: {w}; scores are optimistic" for d, w in sorted({(s.dataset, s.warning) for s in found if s.warning})
+    ]
     boxes = "".join(f'<p class="warning" role="alert"><b>Warning:</b> {escape(w)}</p>' for w in warnings)
     header = f"<header><h1>{escape(title)}</h1><p>{done} runs</p>{boxes}</header>"
     footer = f"<footer>geosemi {escape(__version__)}</footer>"

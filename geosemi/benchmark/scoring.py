@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from geosemi.benchmark.settings import Ground
+from geosemi.data.ground import lies_on
 from geosemi.data.matching import RASTER_SUFFIXES, partner
-from geosemi.data.scenes import find_scenes
+from geosemi.data.scenes import SceneSet, find_scenes
 from geosemi.errors import InputError
 from geosemi.evaluate import compare
 from geosemi.geo.burn import VECTOR_SUFFIXES
-from geosemi.geo.scene import Place
+from geosemi.geo.scene import Place, Scene
 from geosemi.geo.sources import find_scenes as find_rasters
 from geosemi.geo.window import Window
 from geosemi.legend import Legend
@@ -73,7 +74,23 @@ def score_run(
     total = _mapped(folder, settings, scenes.legend, tested, on_progress)
     if not total.matrix.any():
         raise InputError("the test scenes have no truth", hint="check the labels of the benchmark's `test`")
-    return {"ground": TESTED, "scenes": [t.name for t in tested], **score(total, scenes.legend, protocol).to_dict()}
+    told = {"ground": TESTED, "scenes": [t.name for t in tested], "seen": _seen(folder, scenes, tested) if test else {}}
+    return told | score(total, scenes.legend, protocol).to_dict()
+
+
+def _seen(folder: Path, scenes: SceneSet, tested: list[Tested]) -> dict[str, list[str]]:
+    """Return which scenes from outside the run met after all, by the part of the split that shows their ground."""
+    split, found = read_json(folder / SPLIT), {}
+    by_name = {s.name: s.scene for s in scenes.scenes}
+    grids = [Scene.open(t.scene).grid for t in tested]
+    for part in ("labelled", "unlabelled", "validation"):
+        regions = [(by_name[name], Window(*window)) for name, *window in split.get(part, []) if name in by_name]
+        shared = lies_on(grids, [scene.grid.crop(window) for scene, window in regions])
+        # pictures without a place share no ground; the same file is the same all the same
+        files = {scene.path.resolve() for scene, _ in regions}
+        same = [isinstance(t.scene, Path) and t.scene.resolve() in files for t in tested]
+        found[part] = [t.name for t, a, b in zip(tested, shared, same, strict=True) if a or b]
+    return {part: names for part, names in found.items() if names}
 
 
 def _mapped(

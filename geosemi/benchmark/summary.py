@@ -9,6 +9,11 @@ from geosemi.benchmark.runs import Result
 from geosemi.benchmark.settings import BenchmarkSettings
 from geosemi.benchmark.stats import least_p, mean_and_spread, paired_t, sign_flip
 
+_MET = {
+    "labelled": "LEAKY because the labels of some of them were trained on",
+    "unlabelled": "of which training saw some without their labels",
+    "validation": "of which some chose the best step, which flatters",
+}
 Spread = tuple[float, float]  # mean and sample standard deviation
 
 
@@ -58,7 +63,8 @@ class Sheet:
         planned: seeds that the benchmark asks for.
         ground: what was scored.
         protocol: how.
-        leaky: whether test ground touches training ground.
+        leaky: whether test ground touches training ground, or is of it.
+        seen: test scenes that the runs met: part of the split → names.
         labelled: labelled blocks, and of how many.
         baseline: the arm that gains are against, or None.
     """
@@ -71,13 +77,21 @@ class Sheet:
     ground: str
     protocol: str
     leaky: bool
+    seen: Mapping[str, Sequence[str]]
     labelled: tuple[int, int]
     baseline: str | None
 
     @property
     def title(self) -> str:
         """Name, ratio and, where it is so, a warning."""
-        return f"{self.dataset}, {self.ratio:g} % of the labels{' – LEAKY split by patch' if self.leaky else ''}"
+        return f"{self.dataset}, {self.ratio:g} % of the labels{f' – {self.warning}' if self.warning else ''}"
+
+    @property
+    def warning(self) -> str:
+        """What stands beside the name wherever it stands, or nothing."""
+        if "labelled" in self.seen:
+            return "LEAKY test scenes"
+        return "LEAKY split by patch" if self.leaky else ""
 
 
 def sheets(settings: BenchmarkSettings, results: Sequence[Result], planned: Sequence[Run]) -> list[Sheet]:
@@ -110,7 +124,8 @@ def _sheet(settings: BenchmarkSettings, dataset: str, ratio: float, by_arm: Mapp
         planned=len(settings.seeds),
         ground=first.ground,
         protocol=str(first.facts["protocol"]),
-        leaky=first.run.leaky,
+        leaky=first.run.leaky or "labelled" in first.facts.get("seen", {}),
+        seen=first.facts.get("seen", {}),
         labelled=(int(first.facts["labelled_blocks"]), int(first.facts["train_blocks"])),
         baseline=settings.baseline,
     )
@@ -160,14 +175,18 @@ def notes(sheet: Sheet) -> list[str]:
     """Return what must stand below a table."""
     total = f"{sheet.labelled[0]} of {sheet.labelled[1]} training blocks labelled"
     told = [f"IoU in percent, mean ± standard deviation over seeds; protocol `{sheet.protocol}`; {total}."]
-    if sheet.ground == "test":
+    if sheet.ground == "test" and sheet.seen:
+        told += [
+            f"Scored on whole test scenes, {_MET[part]}: {', '.join(names)}." for part, names in sheet.seen.items()
+        ]
+    elif sheet.ground == "test":
         told.append("Scored on whole test scenes that no step of training or model choice saw.")
     else:
         told.append(
             "There is no test ground: scored on the validation ground at the last step, not at the best one, because "
             "the best of many looks at the ground that is reported flatters."
         )
-    if sheet.leaky:
+    if sheet.leaky and not sheet.seen:
         told.append(
             "LEAKY: divided by patch as in the papers. Test patches touch training patches, so scores are optimistic "
             "and say little about new ground."

@@ -140,6 +140,7 @@ class TestOneRun:
         test = benches_ground(land)
         found = score_run(folder / run.name, run.settings, test)
         assert found["scenes"] == ["a", "b", "c"]
+        assert found["seen"] == {"labelled": ["a"], "unlabelled": ["a"], "validation": ["b"]}, "they are the run's own"
         assert sum(map(sum, found["confusion"])) == 3 * 96 * 96
 
     def test_a_wish_to_stop_is_heard_while_scenes_are_mapped(self, worked, tmp_path):
@@ -300,11 +301,8 @@ def test_what_fails_is_told_at_the_end_and_stops_nothing_else(land, tmp_path):
     assert "train.lr" in failed["wild"].hint
     assert "killed by signal 9" in failed["killed"].message
     assert "log.txt" in failed["killed"].hint
-    assert [(arm, failure is None) for arm, failure in watch.ended] == [
-        ("supervised", True),
-        ("wild", False),
-        ("killed", False),
-    ]
+    ended = {arm: failure is None for arm, failure in watch.ended}
+    assert ended == {"supervised": True, "wild": False, "killed": False}
     assert "supervised (baseline)" in (tmp_path / "out" / "tables.md").read_text()
     done = call(str(file), "--out", "out", cwd=tmp_path)
     assert done.returncode == 5

@@ -98,7 +98,7 @@ def test_a_split_by_patch_is_marked_wherever_it_stands(full):
         assert ("LEAKY" in table) == ("leaky, " in table)
     for svg in (out / "plots").iterdir():
         assert ("LEAKY" in svg.read_text()) == svg.name.startswith("leaky")
-    assert "leaky: split by patch, LEAKY" in (out / "index.html").read_text()
+    assert "leaky: LEAKY split by patch; scores are optimistic" in (out / "index.html").read_text()
 
 
 def test_unfinished_rows_and_other_ground_are_told(tmp_path):
@@ -115,6 +115,24 @@ def test_validation_ground_is_never_called_a_test(tmp_path):
     (sheet,) = sheets(settings, read_results(tmp_path / "out", runs), runs)
     assert any("at the last step, not at the best one" in n for n in notes(sheet))
     assert not any("whole test scenes" in n for n in notes(sheet))
+
+
+@pytest.mark.parametrize(
+    ("seen", "told", "leaky"),
+    [
+        ({"unlabelled": ["c"]}, "training saw some without their labels: c.", False),
+        ({"validation": ["b", "c"]}, "some chose the best step, which flatters: b, c.", False),
+        ({"labelled": ["a"]}, "LEAKY because the labels of some of them were trained on: a.", True),
+    ],
+)
+def test_test_scenes_that_a_run_met_are_named(tmp_path, seen, told, leaky):
+    config = benches.base_config(tmp_path / "base.yaml", tmp_path / "data")
+    settings, runs = benches.planned(tmp_path / "bench.yaml", config)
+    benches.invent(tmp_path / "out", runs, seen=seen)
+    (sheet,) = sheets(settings, read_results(tmp_path / "out", runs), runs)
+    assert any(n.endswith(told) for n in notes(sheet))
+    assert not any("no step of training" in n for n in notes(sheet))
+    assert ("LEAKY" in sheet.title) == sheet.leaky == leaky
 
 
 class _Page(HTMLParser):
