@@ -1,13 +1,13 @@
 """A run that is only tried says what the run would be, fails as it would, and leaves nothing."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 import scenery
 import torch
+from typer.testing import CliRunner
 
+from geosemi.cli.main import app
 from geosemi.errors import ConfigError, OutputError
 from geosemi.models.light import LightSegmenter
 from geosemi.train.dry import try_run
@@ -71,25 +71,13 @@ def test_errors_are_those_of_the_run(root, tmp_path):
     assert "--ratio" in caught.value.hint
 
 
-def test_the_command_prints_it_and_writes_nothing(root, tmp_path):
-    words = ["--data", str(root), "--method", "supervised", "--model", "light", "--steps", "7", "--dry-run"]
-    sizes = [
-        "chips.size=48",
-        "augment.size=48",
-        "data.validation=[b]",
-        "data.test=[c]",
-        "split.block=32",
-        "split.ratio=50",
-    ]
-    sets = [part for size in sizes for part in ("--set", size)]
-    done = subprocess.run(
-        [sys.executable, "-m", "geosemi", "train", *words, *sets],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_command_prints_it_and_writes_nothing(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--data", str(root), "--method", "supervised", "--model", "light", "--steps", "7", "--dry-run"]
+    sizes = ["chips.size=48", "augment.size=48", "data.validation=[b]", "data.test=[c]", "split.block=32"]
+    sets = [part for size in (*sizes, "split.ratio=50") for part in ("--set", size)]
+    done = CliRunner().invoke(app, [*words, *sets])
+    assert done.exit_code == 0, done.exception
     assert re.search(r"^method   supervised, trains [\d,]{7,} parameters$", done.stdout, re.MULTILINE)
     assert re.search(r"^steps    7$", done.stdout, re.MULTILINE)
     assert done.stdout.endswith("nothing was written\n")
