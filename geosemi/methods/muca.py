@@ -1,7 +1,8 @@
 """MUCA, re-interpreted: multi-scale uncertainty consistency and cross-teacher-student attention (Wang et al., 2025)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
@@ -54,7 +55,8 @@ class Muca(AveragedTeacher):
             masked_huber(own, their, certain, self.student.stride) for own, their in zip(mine, theirs, strict=True)
         ]
         triples = zip(self.across, mine, theirs, strict=True)
-        attended = self.student.logits([across(own, their, generator) for across, own, their in triples], size)
+        with unmoved(self.student):
+            attended = self.student.logits([across(own, their, generator) for across, own, their in triples], size)
         weight = self._settings.weight * ramp_up(progress.fraction)
         return {
             "supervised": cross_entropy(on_x, x.label),
@@ -102,6 +104,20 @@ class Across(nn.Module):
         asking, told = (n(m.flatten(2).transpose(1, 2)) for n, m in ((self.own, own), (self.their, their)))
         found: Tensor = self.attend(asking, told[:, None], generator)
         return own + found.transpose(1, 2).reshape(own.shape)
+
+
+@contextmanager
+def unmoved(network: nn.Module) -> Iterator[None]:
+    """Keep the averages of batch norm as they are: what is decoded here is not what the network will be shown."""
+    norms = [m for m in network.modules() if isinstance(m, (nn.BatchNorm2d, nn.SyncBatchNorm))]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def certainty(progress: Progress) -> float:

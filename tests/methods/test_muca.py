@@ -159,3 +159,14 @@ def test_without_dropout_the_entropy_is_that_of_the_answer():
     _, said, entropy = method_of(Witness(), dropout=0)._ask(crops, seeded())
     p = said.double().softmax(dim=1)
     torch.testing.assert_close(entropy.double(), -(p * p.log()).sum(dim=1), atol=1e-5, rtol=1e-4)
+
+
+def test_maps_that_have_attended_move_no_average_of_batch_norm():
+    """The network is shown others in evaluation: with their averages `light` lost all classes but two."""
+    batch, averages = noise(0, side=32), []
+    for heads in (1, 3):  # other attention, other maps
+        method = method_of(light(), heads=heads)
+        method(batch, Progress(0, 10))
+        averages.append({k: t for k, t in method.student.state_dict().items() if "running" in k})
+        assert {m.momentum for m in method.student.modules() if hasattr(m, "momentum")} == {0.1}
+    assert all(torch.equal(averages[0][k], averages[1][k]) for k in averages[0])
