@@ -35,6 +35,9 @@ MAX_BODY = 4 * 2**20  # bytes of an answer
 _CONNECT, _CHUNK = 10, 2**16
 _LONGEST_WAIT = 60.0  # seconds between two tries
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_MALFORMED = frozenset({400, 422})
+# newer models of OpenAI refuse the first name, and any temperature but their own
+_OTHERWISE = {"max_tokens": "max_completion_tokens", "temperature": ""}
 # what the numbers of known models mean; a wrong guess would shift every box, so others must be told with --frame
 _KNOWN: tuple[tuple[str, Frame, int], ...] = (
     (r"qwen[-_.]?2[._]?5[-_.]?vl", Frame.PICTURE, 28),  # of the resized picture, and multiples of 28 are not resized
@@ -94,6 +97,7 @@ class ServerSpeaker:
     sleep: Callable[[float], object] | None = field(default=None, repr=False, compare=False)
     batch: int = field(default=1, init=False)
     _over: threading.Event = field(default_factory=threading.Event, init=False, repr=False, compare=False)
+    _unwanted: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _require_address(self.url, bool(self.key))
@@ -105,7 +109,7 @@ class ServerSpeaker:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Provider, model and decoding; not the address, which may change, and never the key."""
+        """Provider, model and the decoding that is asked for; not the address, which may change, and never the key."""
         decoding = {"temperature": 0, "max_tokens": self.max_tokens}
         return {"provider": "openai", "model": self.model, "revision": "", "decoding": decoding}
 
@@ -123,7 +127,7 @@ class ServerSpeaker:
         self._over.set()
 
     def _one(self, query: Query) -> Reply:
-        body = json.dumps(self._request(query)).encode()
+        request = self._request(query)
         worst = tokens_of(query.rgb.shape[0] * query.rgb.shape[1], len(query.question))
         cause = ""
         for number in range(self.tries):
@@ -132,12 +136,18 @@ class ServerSpeaker:
             if self._over.is_set():
                 break
             self.budget.reserve(worst, self.max_tokens)
-            status, content, cause = self._post(body)
+            spoken = self._spoken(request)
+            status, content, cause = self._post(json.dumps(spoken).encode())
             reply = _reply(content, query) if status == 200 else None
             self.budget.settle(worst, self.max_tokens, reply)
             if reply is not None:
                 return self._without_key(reply)
-            if status != 200 and status not in _AGAIN and status != 0:
+            if (
+                status != 200
+                and status not in _AGAIN
+                and status != 0
+                and not self._understands(status, content, spoken)
+            ):
                 self._over.set()  # the other threads need not find out for themselves
                 raise self._refused(status, content)
             cause = cause or f"status {status}" + ("" if status != 200 else " without an answer that could be read")
@@ -162,6 +172,18 @@ class ServerSpeaker:
             "max_tokens": self.max_tokens,
             "stream": False,
         }
+
+    def _spoken(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a request in the words that the server takes, as far as it has told."""
+        words = {key: _OTHERWISE[key] if key in self._unwanted else key for key in request}
+        return {words[key]: value for key, value in request.items() if words[key]}
+
+    def _understands(self, status: int, content: bytes, spoken: Mapping[str, Any]) -> bool:
+        """Tell whether a refusal names a parameter that can be said otherwise, or left out; it is, from now on."""
+        said = content[:MAX_TEXT].decode("utf-8", "replace")
+        named = [key for key in _OTHERWISE if key in spoken and re.search(rf"\b{key}\b", said)]
+        self._unwanted.update(named)
+        return status in _MALFORMED and bool(named)
 
     def _post(self, body: bytes) -> tuple[int, bytes, str]:
         """Return status, body and cause of failure; status 0 where there was no answer. Bounded in bytes and time."""

@@ -127,6 +127,37 @@ def test_what_stays_is_told_at_once(status: int, hint: str):
     assert caught.value.message.isprintable()
 
 
+def picky(call: Call) -> None:
+    """Refuse what newer models refuse, one name at a time, in their words."""
+    for name, instead in (
+        ("max_tokens", "Use 'max_completion_tokens' instead."),
+        ("temperature", "Only 1 is allowed."),
+    ):
+        if name in call.request:
+            call.send(400, {"error": {"message": f"Unsupported parameter: '{name}'. {instead}", "param": name}})
+            return
+    call.send(200, completion("fine"))
+
+
+def test_a_name_that_a_server_refuses_is_said_otherwise_from_then_on():
+    with chat_server(picky) as chat:
+        asked = speaker(chat.url, max_tokens=77)
+        assert [r.text for r in asked.ask([QUERY, QUERY])] == ["fine", "fine"]
+    assert [("max_tokens" in r, "temperature" in r) for r in chat.requests] == [
+        (True, True), (False, True), (False, False), (False, False)
+    ]  # fmt: skip
+    assert chat.requests[-1]["max_completion_tokens"] == 77
+
+
+def test_a_limit_that_is_too_high_under_either_name_is_told():
+    with (
+        chat_server(lambda call: call.send(400, {"error": "max_tokens or max_completion_tokens is too large"})) as chat,
+        pytest.raises(ConfigError, match=r"refuses with status 400: .*too large"),
+    ):
+        speaker(chat.url, tries=9).ask([QUERY])
+    assert len(chat.requests) == 2
+
+
 def test_no_redirect_is_followed():
     with chat_server(lambda call: call.send(200, completion("elsewhere"))) as other:
         where = other.url + "/chat/completions"
