@@ -81,7 +81,7 @@ def floor(_scene, _out, name="tiny"):
 
 def forward(scene, _out, name="tiny"):
     """The network alone."""
-    from geosemi.predict.malloc import keep_freed_memory
+    from geosemi.malloc import keep_freed_memory
 
     keep_freed_memory()
     windows = -(-count_pixels(scene) // TILES[name] ** 2)

@@ -170,7 +170,7 @@ def measured(what: Mapping[str, Any]) -> dict[str, Any]:
     from geosemi.train.watch import Silent
 
     if what.get("keep_memory"):
-        from geosemi.predict.malloc import keep_freed_memory
+        from geosemi.malloc import keep_freed_memory
 
         keep_freed_memory()
     settings = settings_of(what)

@@ -17,7 +17,7 @@ FILES = sorted([*PACKAGE.rglob("*.py"), *CLI.rglob("*.py")])
 
 # each room knows only the rooms of earlier lines; the rooms of one line know nothing of each other
 TIERS = (
-    ("errors", "legend", "yamlfile", "settings", "stop"),
+    ("errors", "legend", "yamlfile", "settings", "stop", "malloc"),
     ("geo", "metrics"),
     ("data", "models", "purify", "polygons"),
     ("methods",),
@@ -29,7 +29,7 @@ TIERS = (
 )
 RANK = {room: number for number, tier in enumerate(TIERS) for room in tier}
 FOUNDATION = frozenset(TIERS[0])  # plain values; these few files read each other
-NO_TORCH = ("errors", "legend", "yamlfile", "settings", "stop", "geo", "metrics", "polygons", "plots", "cli")
+NO_TORCH = ("errors", "legend", "yamlfile", "settings", "stop", "malloc", "geo", "metrics", "polygons", "plots", "cli")
 MAX_LINES, MAX_BODY, MAX_NESTING = 300, 60, 4
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from geosemi.errors import ConfigError, ResourceError
 from geosemi.geo.scene import Tile
 from geosemi.geo.window import Window
+from geosemi.malloc import keep_freed_memory
 from geosemi.models.bundle import Bundle, Card
 from geosemi.predict.batching import Staging, batch_that_fits, lacks_memory
 from geosemi.predict.engines import choose_engine, network_of, resting
-from geosemi.predict.malloc import keep_freed_memory
 from geosemi.predict.tta import VIEWS, Network, averaged
 
 

@@ -24,6 +24,7 @@ from geosemi.data.normalise import Radiometry
 from geosemi.data.stored import save_radiometry
 from geosemi.errors import ConfigError, OutputError
 from geosemi.geo.commit import write_files
+from geosemi.malloc import keep_freed_memory
 from geosemi.methods.base import Method
 from geosemi.methods.build import build_method
 from geosemi.metrics import Confusion, Scores, score
@@ -73,6 +74,8 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
     if resume:
         require_same_settings(out, settings)
     fabric = make_fabric(settings)
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     prepared = prepare_run(settings, watcher, begun=out if resume else None)
     _make_folder(out)
     fabric.launch()

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from geosemi.predict import malloc
+from geosemi import malloc
 
 FAULTS = """
 import resource, sys
 import torch
-from geosemi.predict.malloc import keep_freed_memory
+from geosemi.malloc import keep_freed_memory
 if sys.argv[1] == "on":
     assert keep_freed_memory()
 # the first rounds settle where the heap ends; 48 MB is over the largest threshold that glibc chooses itself

@@ -3,7 +3,8 @@
 glibc maps blocks over its threshold (at most 32 MiB) anew for each allocation and unmaps them when freed, so that every
 activation of a tile is zeroed and faulted in page by page. Measured on a scene of 36 Mpx, three convolutions of 16
 channels, windows of 512 in batches of 4, one thread: 4.2 million page faults and 8.4 s of system time before, 0.25
-million and 1.2 s after; 16.7 CPU seconds in all before, 9.1 after.
+million and 1.2 s after; 16.7 CPU seconds in all before, 9.1 after. Training steps of `light` with crops of 256 pixels
+take 0.91 of the time, with crops of 96 as much as before.
 """
 
 import ctypes
