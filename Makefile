@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: demo test quick lint format clean
@@ -10,10 +11,10 @@ demo: $(VENV)/installed  ## train, map and polygonise the sample scenes; ends wi
 	$(BIN)/python sample_data/demo.py --out demo
 
 test: $(VENV)/installed  ## the whole test suite; what needs a GPU is left to `pytest -m gpu`
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not gpu"
 
 quick: $(VENV)/installed  ## the test suite without the tests that take minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/installed  ## formatting, lint and types
 	$(BIN)/ruff format --check

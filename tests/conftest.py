@@ -23,6 +23,10 @@ ROOT = Path(__file__).parents[1]
 # libraries that would ask a hub must not even try
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+# two workers of two threads each would wait for one another; whoever is alone may have all
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # a shared two-core machine stalls for seconds now and then: no deadlines, and the same examples in every run
 hypothesis_settings.register_profile(
     "geosemi", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -2,10 +2,10 @@
 
 import ast
 import re
+import resource
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -301,13 +301,18 @@ def test_a_config_is_checked_without_torch():
 
 
 def test_help_is_quick():
-    """Under half a second on the clock, the best of twenty: other programs on the machine delay most of the calls."""
+    """Under half a second of a processor, the best of ten: on a busy machine the clock tells of others, caches too."""
     seconds: list[float] = []
-    while len(seconds) < 20 and min(seconds, default=1.0) >= 0.5:
-        start = time.perf_counter()
+    while len(seconds) < 10 and min(seconds, default=1.0) >= 0.5:
+        before = _of_children()
         subprocess.run([sys.executable, "-m", "geosemi", "--help"], check=True, stdout=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(_of_children() - before)
     assert min(seconds) < 0.5, seconds
+
+
+def _of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_the_set_up_leaves_nothing_to_compile_for_help():
