@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of each run; its configuration's own if not given")
     parser.add_argument("--precision", type=float, nargs="+", help="of simulated opinions; `modes` takes one, or .9")
     parser.add_argument("--recall", type=float, nargs="+", help="`modes` takes one, or .6")
+    parser.add_argument("--exclusive", action="store_true", help="simulated opinions claim one class of a pixel")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -104,7 +105,8 @@ def quality(options: argparse.Namespace) -> None:
     for recall, points in curves.items():
         crossing = zero_crossing(precisions, [statistics.mean(gains) for gains in points])
         print(f"recall {recall:g}: {crossing}")
-    curve(options.out / f"quality-{options.on}.png", precisions, curves)
+    kind = "-exclusive" if options.exclusive else ""
+    curve(options.out / f"quality-{options.on}{kind}.png", precisions, curves)
 
 
 def layers(options: argparse.Namespace) -> None:
@@ -154,14 +156,16 @@ class Scenes:
 
     def opinions(self, precision: float, recall: float) -> Path:
         """Return a folder of simulated opinions, made if it is missing."""
-        self.quality = f"p{precision:g}-r{recall:g}"
+        exclusive = self._options.exclusive
+        self.quality = f"p{precision:g}-r{recall:g}" + ("-exclusive" if exclusive else "")
         out = self.folder / f"opinions-{self.quality}"
         geosemi(
             "annotate", *map(str, self._scenes), "--legend", str(self.root / "legend.yaml"), "--out", str(out),
             "--provider", "labels", "--labels", str(self._labels),
-            "--precision", str(precision), "--recall", str(recall),
+            "--precision", str(precision), "--recall", str(recall), *(["--exclusive"] if exclusive else []),
         )  # fmt: skip
         self.said = f"opinions simulated: asked for precision {precision:g} and recall {recall:g}"
+        self.said += ", one class a pixel" if exclusive else ""
         return out
 
     def named(self, arm: str) -> str:

@@ -1,5 +1,6 @@
 """`geosemi annotate`: what others see in scenes becomes opinion rasters, which purify pseudo-labels."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -152,6 +153,14 @@ def annotate(
         list[str] | None,
         typer.Option(metavar="1", help="Pixels that outlines lie beside the truth.", rich_help_panel=LABELS),
     ] = None,
+    exclusive: Annotated[
+        bool,
+        typer.Option(
+            "--exclusive",
+            help="Claim one class of a pixel, never several at once.",
+            rich_help_panel=LABELS,
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the random choices.", rich_help_panel=LABELS)] = 0,
     dry_run: Annotated[
         bool,
@@ -181,7 +190,8 @@ def annotate(
     if dry_run and provider not in ASKED:
         raise ConfigError(f"`--dry-run` counts questions, and nobody is asked by `{provider}`", hint="leave it out")
     _require_fitting(provider, {"layer": layer, "map": table, "column": column}, "layer")
-    _require_fitting(provider, {"labels": labels, "precision": precision, "recall": recall, "shift": shift}, "labels")
+    simulated = {"labels": labels, "precision": precision, "recall": recall, "shift": shift, "exclusive": exclusive}
+    _require_fitting(provider, simulated, "labels")
     wishes = Wishes(
         provider, model, revision, url, key_env, frame, max_tokens=max_tokens, workers=workers, timeout=timeout,
         batch=batch, device=device, four_bit=four_bit, refine=refine, budget=budget, price=price,
@@ -192,9 +202,8 @@ def annotate(
     if provider == "layer":
         work = _from_layer(classes, layer, table, column, overwrite=overwrite)
     elif provider == "labels":
-        work = _from_labels(
-            classes, labels, (precision or [], recall or [], shift or []), seed=seed, overwrite=overwrite
-        )
+        quality = (precision or [], recall or [], shift or [])
+        work = _from_labels(classes, labels, quality, seed=seed, exclusive=exclusive, overwrite=overwrite)
     sources = find_scenes(scenes)
     with stop_on_signals() as stop:
         if dry_run:
@@ -205,7 +214,7 @@ def annotate(
             run(sources, out, work, console, stop, overwrite=overwrite)
 
 
-def _require_fitting(provider: str, given: dict[str, object], belongs: str) -> None:
+def _require_fitting(provider: str, given: Mapping[str, object], belongs: str) -> None:
     """Refuse options of another provider: whoever gives a map and forgets who speaks would wait for a model."""
     from geosemi.errors import ConfigError
 
@@ -257,6 +266,7 @@ def _from_labels(
     quality: tuple[list[str], list[str], list[str]],
     *,
     seed: int,
+    exclusive: bool,
     overwrite: bool,
 ) -> "Annotate":
     from geosemi.annotate.others import annotate_from_labels, qualities_of
@@ -265,7 +275,7 @@ def _from_labels(
 
     if labels is None:
         raise ConfigError("`--provider labels` needs labels", hint="name a file or folder with `--labels`")
-    simulation = Simulation(qualities=qualities_of(legend, *quality), seed=seed)
+    simulation = Simulation(qualities=qualities_of(legend, *quality), seed=seed, exclusive=exclusive)
     return lambda place, out, on_progress: annotate_from_labels(
         place, out, labels, legend=legend, simulation=simulation, overwrite=overwrite, on_progress=on_progress
     )

@@ -49,7 +49,10 @@ class Simulation(Settings):
     Attributes:
         qualities: one for each class.
         seed: of the random choices.
+        exclusive: whether one class alone is claimed of a pixel, at random where there would be several; precision and
+            recall are then lower than asked for.
     """
 
     qualities: tuple[Quality, ...]
     seed: int = Field(0, ge=0)
+    exclusive: bool = False

@@ -61,6 +61,10 @@ class Simulated:
         self._kept = np.zeros_like(sizes, dtype=bool)
         self._mistaken = np.full(sizes.shape, -1, dtype=np.int8)
         self._direction = rng.integers(0, len(_DIRECTIONS), sizes.shape, dtype=np.int8)
+        self._rank = None
+        if simulation.exclusive:  # who is believed where several classes are claimed: drawn anew in each cell
+            order = np.random.default_rng([self._seed, 2]).random(sizes.shape).argsort(axis=0)
+            self._rank = order.argsort(axis=0) + 1
         for k, quality in enumerate(self._qualities):
             self._choose(k, quality, sizes, np.random.default_rng([self._seed, 1, k]))
         self._counts = np.zeros((len(legend), 3), dtype=np.int64)
@@ -86,6 +90,9 @@ class Simulated:
                 if not quality.shift:
                     break
         own = window.shifted(rows=-inside.row, cols=-inside.col)
+        if self._rank is not None:
+            ranks = self._rank[:, cells[own.slices]] * seen
+            seen &= ranks == ranks.max(axis=0)
         self._measure(seen, ids[own.slices])
         return seen
 
@@ -97,7 +104,8 @@ class Simulated:
             quality = f"precision {precision:g}, recall {recall:g}, shift {shift} px"
         else:
             quality = "precision, recall and shift by class"
-        return f"simulated from labels: {quality}, seed {self._seed}"
+        alone = "" if self._rank is None else ", one class a pixel"
+        return f"simulated from labels: {quality}{alone}, seed {self._seed}"
 
     def record(self) -> Mapping[str, Any]:
         """Return the quality that was asked for and the one that was measured, by class; None where nothing can be."""

@@ -46,8 +46,8 @@ IDS = painted()
 GRID = grid_of(HEIGHT, WIDTH)
 
 
-def simulated(qualities, seed=0) -> Simulated:
-    simulation = Simulation(qualities=tuple(qualities), seed=seed)
+def simulated(qualities, seed=0, exclusive=False) -> Simulated:
+    simulation = Simulation(qualities=tuple(qualities), seed=seed, exclusive=exclusive)
     return Simulated(Painted(IDS), GRID, LEGEND, simulation=simulation)
 
 
@@ -64,6 +64,19 @@ def test_the_quality_that_was_asked_for_comes_out(precision, recall):
     for k in range(4):
         assert scores(seen, k) == pytest.approx((precision, recall), abs=0.04)  # half a segment
     assert not seen[:, IDS == NO_TRUTH].any()
+
+
+def test_one_class_a_pixel_where_it_is_asked_for():
+    qualities = [Quality(precision=0.4, recall=0.8, shift=1)] * 4
+    several = simulated(qualities).read(GRID.window)
+    one = simulated(qualities, exclusive=True)
+    alone = one.read(GRID.window)
+    assert (several.sum(axis=0) > 1).mean() > 0.1
+    assert np.array_equal(alone.sum(axis=0), several.any(axis=0))
+    assert not (alone & ~several).any()
+    assert "one class a pixel" in one.words()
+    part = Window(37, 51, 90, 70)
+    assert np.array_equal(simulated(qualities, exclusive=True).read(part), alone[(slice(None), *part.slices)])
 
 
 def test_each_class_has_its_own_quality():
