@@ -4,8 +4,8 @@ It is read and nothing else: nothing in it is run, followed or used as a name of
 claims and the length of a label are bounded, and the time that parsing takes grows with the length of the answer alone.
 
 JSON comes first, as most models write it: objects with a box and a label, in lists, in code fences, with prose around;
-of an answer that was cut off, the objects that are complete. Else lines: `name: [x1, y1, x2, y2]`, the boxes of
-Qwen's first models, table rows.
+of an answer that was cut off, the objects that are complete. Where no object holds a box, lines outside of objects:
+`name: [x1, y1, x2, y2]`, the boxes of Qwen's first models, table rows.
 """
 
 import json
@@ -28,6 +28,7 @@ _BOXES = (
 )  # fmt: skip
 _CORNERS = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"),
             ("left", "top", "right", "bottom"))  # fmt: skip
+_SIDES = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))  # upper left corner
 _NUMBER = r"[-+]?\d{1,9}(?:\.\d{1,12})?"
 _COMMA = r"\s{0,4}[,;\s]\s{0,4}"
 # [1, 2, 3, 4], (1,2,3,4), (1,2),(3,4) and [[1, 2], [3, 4]]
@@ -83,10 +84,9 @@ def parse_answer(text: str) -> Answer:
     cut = text[:MAX_TEXT]
     reader = _Objects()
     claims = list(_first(reader.claims(cut)))
-    if claims or reader.unusable or reader.found_empty or _OBJECT.search(cut):
-        form: Literal["json", "lines", "none"] = "json" if claims else "none"
-    else:
-        claims = list(_first(_from_lines(cut)))
+    form: Literal["json", "lines", "none"] = "json"
+    if not claims:  # `{"thought": "ok"}` may stand before lines
+        claims = list(_first(_from_lines(_without_objects(cut))))
         form = "lines" if claims else "none"
     truncated = lost or len(text) > MAX_TEXT or reader.open_ended or len(claims) >= MAX_CLAIMS
     return Answer(tuple(claims), form, truncated, reader.unusable, reader.found_empty and not claims)
@@ -138,6 +138,30 @@ class _Objects:
         self.open_ended = depth > 0
 
 
+def _without_objects(text: str) -> str:
+    """Return what stands outside of objects, in one pass; one that is never closed reaches to the end."""
+    kept, start = [], 0
+    while (found := _OBJECT.search(text, start)) is not None:
+        kept.append(text[start : found.start()])
+        start = _end_of_object(text, found.start())
+    return "\n".join([*kept, text[start:]])
+
+
+def _end_of_object(text: str, start: int) -> int:
+    depth, quoted, escaped = 0, False, False
+    for place in range(start, len(text)):
+        char = text[place]
+        if quoted:
+            quoted = char != "\n" and (escaped or char != '"')
+            escaped = char == "\\" and not escaped
+        elif char in '"{}':
+            quoted = char == '"'
+            depth += (char == "{") - (char == "}")
+            if depth == 0:
+                return place + 1
+    return len(text)
+
+
 def _loaded(part: str) -> Any:
     try:
         return json.loads(part)
@@ -169,7 +193,9 @@ def _boxes(value: Any) -> list[Numbers | None]:
         return [_numbers(found.groups()) for found in _GROUP.finditer(value[:MAX_OBJECT])]
     if isinstance(value, Mapping):
         keys = {str(key).casefold(): content for key, content in value.items()}
-        return [_numbers([keys[n] for n in names]) for names in _CORNERS if set(names) <= set(keys)][:1]
+        corners = [_numbers([keys[n] for n in names]) for names in _CORNERS if set(names) <= set(keys)]
+        sides = [_numbers([keys[n] for n in names]) for names in _SIDES if set(names) <= set(keys)]
+        return [*corners, *((s[0], s[1], s[0] + s[2], s[1] + s[3]) if s else None for s in sides)][:1]
     if not isinstance(value, list):
         return []
     if len(value) == 4 and not any(isinstance(v, list | Mapping) for v in value):

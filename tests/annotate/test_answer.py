@@ -37,6 +37,16 @@ def test_several_boxes_share_a_name_on_a_line():
     assert [claim.label for claim in answer.claims] == ["car", "car", "tree"]
 
 
+@pytest.mark.parametrize("before", ['{"thought": "ok"}\n', '```json\n{"a": {"b": "}"}}\n```\n', "[]\n", "{'a': 1} "])
+def test_an_object_without_boxes_does_not_hide_lines(before: str):
+    answer = parse_answer(before + "car: [10, 20, 30, 40]\nbuilding: [5.5, 6, 70, 80]\n")
+    assert (answer.claims, answer.form, answer.nothing) == ((CAR, ROOF), "lines", False)
+
+
+def test_lines_of_an_object_are_not_read_as_lines():
+    assert parse_answer('{"at": 1,\n"size": 2}\nroof: {"a":\n b: [1, 2, 3, 4]').claims == ()
+
+
 @pytest.mark.parametrize(
     ("text", "unusable"),
     [
