@@ -23,7 +23,6 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import geopandas as gpd
@@ -49,6 +48,7 @@ ARMS: Mapping[str, Mapping[str, object]] = {
     "recommended, τ .95, trust measured": {**SURE, "method.purify.trust": "measured"},
 }
 CURVED = "recommended, τ .95"
+Curve = list[tuple[float, list[float]]]  # precision, gain of each seed
 # of a map: its polygons are cut along a mesh of so many metres; share that stays, metres east and north, share mistaken
 PIECE, KEPT, MOVED, WRONG = 20.0, 0.6, (1.5, 1.0), 0.1
 NEW_BRUNSWICK = {"1": "forest", "2": "water", "3": "road", "4": "building"}  # its column Quatreclasses; 255 is rails
@@ -89,24 +89,38 @@ def quality(options: argparse.Namespace) -> None:
     """Gain of mode `recommended` over fixmatch, as precision and recall of the opinion change."""
     place = Scenes(options)
     base = [place.score("fixmatch", ARMS["fixmatch"], None, seed)["miou"] for seed in range(options.seeds)]
-    precisions = options.precision or [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
-    recalls = options.recall or [0.3, 0.6]
-    curves: dict[float, list[list[float]]] = {}
-    print("\n| recall | precision | mIoU | gain over fixmatch, same seed |\n| --- | --- | --- | --- |")
+    precisions = options.precision or [0.1, 0.3, 0.5, 0.7, 0.9]
+    recalls = options.recall or [0.6]
+    curves: dict[float, Curve] = {}
+    head = [
+        "asked: precision, recall",
+        "left: precision, recall",
+        "several classes",
+        "mIoU",
+        "gain over fixmatch, same seed",
+    ]
+    print(f"\n| {' | '.join(head)} |\n|{' --- |' * len(head)}")
     for recall in recalls:
         for precision in precisions:
             opinions = place.opinions(precision, recall)
             name = place.named(CURVED)  # the runs of `modes` with the same opinions are not trained again
             runs = [place.score(name, ARMS[CURVED], opinions, seed)["miou"] for seed in range(options.seeds)]
             gains = [run - alone for run, alone in zip(runs, base, strict=True)]
-            curves.setdefault(recall, []).append(gains)
-            print(f"| {recall:g} | {precision:g} | {mean(runs)} | {mean(gains, sign='+')} |", flush=True)
-    print(f"\nfixmatch alone: {mean(base)}")
+            left, found, several = quality_of(opinions)
+            curves.setdefault(recall, []).append((left, gains))
+            print(
+                f"| {precision:g}, {recall:g} | {left:.2f}, {found:.2f} | {several:.0%} | {mean(runs)} "
+                f"| {mean(gains, sign='+')} |",
+                flush=True,
+            )
+    print(f"\nfixmatch alone: {mean(base)}; precision and recall are means over classes and scenes")
     for recall, points in curves.items():
-        crossing = zero_crossing(precisions, [statistics.mean(gains) for gains in points])
-        print(f"recall {recall:g}: {crossing}")
+        xs = [x for x, _ in points]
+        print(f"recall {recall:g}: {zero_crossing(xs, [statistics.mean(gains) for _, gains in points])}")
+        for seed in range(options.seeds):
+            print(f"  seed {seed}: {zero_crossing(xs, [gains[seed] for _, gains in points])}")
     kind = "-exclusive" if options.exclusive else ""
-    curve(options.out / f"quality-{options.on}{kind}.png", precisions, curves)
+    curve(options.out / f"quality-{options.on}{kind}.png", curves)
 
 
 def layers(options: argparse.Namespace) -> None:
@@ -131,7 +145,7 @@ class Scenes:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self.folder = options.out / options.on
+        self.folder = options.out / f"{options.on}-{length(options)}"
         self.folder.mkdir(exist_ok=True)
         self.said = self.quality = ""
         if options.on == "sample":
@@ -270,7 +284,7 @@ def spoilt(shapes: gpd.GeoDataFrame, classes: Sequence[str], seed: int = 0) -> g
 
 
 def _blocks(options: argparse.Namespace, root: Path, arm: str, chosen: Mapping[str, object], seed: int) -> dict:
-    run = root / f"{arm.replace(', ', '-').replace(' ', '')}-seed{seed}"
+    run = root / f"{arm.replace(', ', '-').replace(' ', '')}-{length(options)}-seed{seed}"
     if not (run / "run.json").exists():
         kampala = root.name == "kampala"
         outside = {"data.label_outside": "other"} if kampala else {}
@@ -285,6 +299,25 @@ def _blocks(options: argparse.Namespace, root: Path, arm: str, chosen: Mapping[s
     found = {"miou": float(last["miou"]), "classes": {k[4:]: float(v) for k, v in last.items() if k.startswith("iou ")}}
     print(f"done: {root.name} {run.name}: mIoU {found['miou']:.3f}", file=sys.stderr, flush=True)
     return found | _pseudo(run)
+
+
+def length(options: argparse.Namespace) -> str:
+    """Return how long runs are, as a part of their names: a short trial must never pass for the thing itself."""
+    return f"{options.steps}-steps" if options.steps else "full"
+
+
+def quality_of(opinions: Path) -> tuple[float, float, float]:
+    """Return precision and recall that were left, means over classes and scenes, and the share of several classes."""
+    kept: dict[str, list[float]] = {"precision": [], "recall": []}
+    several = spoken = 0
+    for path in sorted(opinions.glob("*.jsonl")):
+        last = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+        for told in last["quality"].values():
+            for what, values in kept.items():
+                if told["measured"][what] is not None:
+                    values.append(told["measured"][what])
+        several, spoken = several + last["several"], spoken + last["spoken"]
+    return statistics.mean(kept["precision"]), statistics.mean(kept["recall"]), several / max(1, spoken)
 
 
 def train(options: argparse.Namespace, run: Path, config: Path, chosen: Mapping[str, object], seed: int) -> None:
@@ -352,13 +385,15 @@ def mean(values: Sequence[float], *, digits: int = 3, sign: str = "") -> str:
 
 
 def zero_crossing(xs: Sequence[float], ys: Sequence[float]) -> str:
-    """Tell where a broken line first rises above zero, by interpolation between its points."""
-    if ys[0] > 0:
-        return f"gains from the lowest precision on, {xs[0]:g}"
-    for (x0, y0), (x1, y1) in pairwise(zip(xs, ys, strict=True)):
-        if y0 <= 0 < y1:
-            return f"the gain crosses zero at a precision of {x0 - y0 * (x1 - x0) / (y1 - y0):.2f}"
-    return f"no gain up to a precision of {xs[-1]:g}"
+    """Tell from where on a broken line stays above zero, by interpolation between its points."""
+    points = sorted(zip(xs, ys, strict=True))
+    below = [n for n, (_, y) in enumerate(points) if y <= 0]
+    if not below:
+        return f"gains from the lowest precision on, {points[0][0]:.2f}"
+    if below[-1] == len(points) - 1:
+        return f"no gain at the highest precision, {points[-1][0]:.2f}"
+    (x0, y0), (x1, y1) = points[below[-1]], points[below[-1] + 1]
+    return f"gains from a precision of {x0 - y0 * (x1 - x0) / (y1 - y0):.2f} on"
 
 
 def dots(path: Path, found: Mapping[str, Sequence[float]]) -> None:
@@ -377,17 +412,18 @@ def dots(path: Path, found: Mapping[str, Sequence[float]]) -> None:
     print(f"\npicture: {path}")
 
 
-def curve(path: Path, precisions: Sequence[float], curves: Mapping[float, Sequence[Sequence[float]]]) -> None:
-    """Draw the gain over precision, a line for each recall."""
+def curve(path: Path, curves: Mapping[float, Curve]) -> None:
+    """Draw the gain over the precision that was left, a line for each recall."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
     axes.axhline(0, color="#404040", lw=1)
     for number, (recall, points) in enumerate(curves.items()):
         colour = ("#2a6f97", "#d1495b", "#5b8e3e", "#8c6bb1")[number % 4]
-        axes.plot(precisions, [statistics.mean(p) for p in points], "-", color=colour, label=f"recall {recall:g}")
-        for x, gains in zip(precisions, points, strict=True):
+        xs, means = [x for x, _ in points], [statistics.mean(gains) for _, gains in points]
+        axes.plot(xs, means, "-", color=colour, label=f"recall {recall:g} asked for")
+        for x, gains in points:
             axes.plot([x] * len(gains), gains, "o", color=colour, alpha=0.35, ms=4)
-    axes.set_xlabel("precision of the opinion")
+    axes.set_xlabel("precision of the opinion, mean of the classes")
     axes.set_ylabel("gain in mIoU over fixmatch")
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
