@@ -17,7 +17,7 @@ from geosemi.data.check import (
 from geosemi.data.matching import partner, strays
 from geosemi.data.settings import DataSettings
 from geosemi.errors import BandMismatch, ConfigError, DatasetMissing, Faults
-from geosemi.geo.opinion import source_of
+from geosemi.geo.opinion import reading_opinion, source_of
 from geosemi.geo.scene import Scene
 from geosemi.legend import Legend
 from geosemi.yamlfile import read_yaml
@@ -72,6 +72,20 @@ class SceneSet:
     def opinion_sources(self) -> list[str]:
         """Return who speaks in the opinion rasters, each once; in none of them is more read than its tags."""
         return sorted({source_of(s.opinion) for s in self.scenes if s.opinion is not None})
+
+    def check_opinions(self) -> None:
+        """Look at the head of every opinion raster, none of whose pixels is read.
+
+        Raises:
+            GeosemiError: files are unreadable, or of other pixels or another legend; all of them in one error.
+        """
+        faults = Faults()
+        for files in self.scenes:
+            if files.opinion is not None:
+                scene = files.scene
+                with faults.kept(), reading_opinion(files.opinion, scene.grid, self.legend, scene=scene.path):
+                    pass
+        faults.raise_all("the opinions")
 
     @property
     def has_opinions(self) -> bool:

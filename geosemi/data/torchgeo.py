@@ -172,7 +172,8 @@ class _Layers:
                 if is_vector(d.source.label):  # in memory, no open file; a town's layer takes seconds to load
                     self._polygons = labels
             if d.with_opinion and d.source.opinion:
-                opinions = stack.enter_context(reading_opinion(d.source.opinion, d.source.scene.grid, d.legend))
+                of = d.source.scene
+                opinions = stack.enter_context(reading_opinion(d.source.opinion, of.grid, d.legend, scene=of.path))
             tile = scene.read(window)
             label = labels.read(window) if labels else None
             if label is not None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from rasterio.io import MemoryFile
 
-from geosemi.errors import LegendError
+from geosemi.errors import GridMismatch, LegendError
 from geosemi.geo.commit import write_files
 from geosemi.geo.grid import Grid
 from geosemi.geo.layers import Layer
@@ -114,8 +114,16 @@ class OpinionReader:
 
 
 @contextmanager
-def reading_opinion(path: Path, grid: Grid, legend: Legend) -> Iterator[OpinionReader]:
+def reading_opinion(
+    path: Path, grid: Grid, legend: Legend, *, scene: str | Path = "its scene"
+) -> Iterator[OpinionReader]:
     """Open an opinion raster that must lie on a scene's grid and speak of a legend's classes.
+
+    Args:
+        path: the opinion.
+        grid: of the scene.
+        legend: whose class k is bit k.
+        scene: name of the scene, for messages.
 
     Raises:
         LegendError: the file is no opinion raster or lists other classes.
@@ -126,15 +134,20 @@ def reading_opinion(path: Path, grid: Grid, legend: Legend) -> Iterator[OpinionR
         names = _class_names(file)
         if names is None or file.count != 1 or file.dtype.kind != "u" or file.dtype.itemsize * 8 < len(names):
             raise LegendError(
-                f"`{path}` is no opinion raster",
-                hint="write it with `geosemi.geo.opinion.write_opinion`, see docs/formats.md",
+                f"`{path}`, named like an opinion on `{scene}`, is no opinion raster",
+                hint="make it with `geosemi annotate`, or with `geosemi.geo.opinion.write_opinion`: docs/formats.md",
             )
         if names != list(legend.names):
             raise LegendError(
-                f"`{path}` speaks of the classes {names}, the legend of {list(legend.names)}",
-                hint="make the opinions again with this legend",
+                f"`{path}`, the opinion on `{scene}`, speaks of the classes {names}, the legend of "
+                f"{list(legend.names)}",
+                hint="annotate the scene again with this legend: `geosemi annotate … --overwrite`",
             )
-        grid.require_same(file.grid, mine="the scene", theirs=str(path))
+        try:
+            grid.require_same(file.grid, mine=str(scene), theirs=str(path))
+        except GridMismatch as error:
+            hint = "an opinion has its scene's own pixels; annotate the scene again: `geosemi annotate … --overwrite`"
+            raise GridMismatch(error.message, hint=hint) from error
         yield OpinionReader(file, len(legend))
 
 

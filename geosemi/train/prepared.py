@@ -11,6 +11,7 @@ from geosemi.data.statistics import Truth, find_truth, measure_radiometry
 from geosemi.data.stored import load_radiometry
 from geosemi.errors import ConfigError
 from geosemi.methods.base import Method
+from geosemi.methods.build import METHODS
 from geosemi.metrics import PRESETS, Protocol
 from geosemi.train.folder import SPLIT, STATISTICS
 from geosemi.train.settings import RunSettings
@@ -45,6 +46,8 @@ def prepare_run(settings: RunSettings, watcher: Watcher, *, begun: Path | None =
             f"`train.protocol` is `{settings.train.protocol}`", hint=f"choose one of {', '.join(PRESETS)}"
         )
     scenes = find_scenes(settings.data)
+    if settings.method.rules() is not None or METHODS[settings.method.name].uses_opinions:
+        scenes.check_opinions()
     truth = find_truth(scenes, settings.data, watcher.counted)
     split = make_split(scenes, settings.split, truth)
     trained = trained_scenes(scenes, split)

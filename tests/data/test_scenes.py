@@ -1,6 +1,7 @@
 """Which files become the scenes of a run, and what is said of those that cannot."""
 
 import csv
+from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
@@ -16,6 +17,9 @@ from geosemi.data.scenes import DataSettings, find_scenes
 from geosemi.data.splits import SplitSettings, make_split
 from geosemi.data.statistics import find_truth
 from geosemi.errors import BandMismatch, ConfigError, DatasetMissing, GeosemiError, InputError, LegendError
+from geosemi.geo.opinion import write_opinion
+from geosemi.geo.window import Window
+from geosemi.legend import Legend
 
 
 def silent(what, done, total):
@@ -53,6 +57,33 @@ def test_facts_of_the_set(tmp_path):
     assert scenes.legend.names == scenery.NAMES
     assert not scenes.has_opinions
     assert scenes.exclude_from_mean == ()
+
+
+def test_opinions_that_do_not_fit_are_told_at_once(tmp_path):
+    scenery.country(tmp_path, labelled=2, unlabelled=3, opinions=True)
+    scenes, folder = found(tmp_path), tmp_path / "opinions"
+    scenes.check_opinions()
+    other = Legend(tuple(replace(c, name=f"my {c.name}") for c in scenery.LEGEND))
+    grid = next(s.scene.grid for s in scenes.scenes if s.name == "b")
+    bits = np.zeros(grid.shape, np.uint8)
+    write_opinion(folder / "b.tif", bits, grid, legend=other, source="a map")
+    with pytest.raises(LegendError, match="speaks of the classes") as alone:
+        scenes.check_opinions()
+    assert "geosemi annotate … --overwrite" in alone.value.hint
+    write_opinion(
+        folder / "u0.tif", bits[:40], grid.crop(Window(0, 0, 40, grid.width)), legend=scenery.LEGEND, source=""
+    )
+    (folder / "u1.tif").write_bytes(b"no raster")
+    with pytest.raises(GeosemiError, match="the opinions: 3 problems") as caught:
+        scenes.check_opinions()
+    _, classes, pixels, broken = caught.value.lines
+    assert str(folder / "b.tif") in classes
+    assert f"`{tmp_path / 'images' / 'b.tif'}`" in classes
+    assert "my roof" in classes
+    assert "40 × " in pixels
+    assert f"`{tmp_path / 'unlabelled' / 'u0.tif'}` is {grid.height} × {grid.width}" in pixels
+    assert "geosemi annotate … --overwrite" in pixels
+    assert "u1.tif" in broken
 
 
 def test_globs_reach_into_folders_and_skip_hidden_and_foreign_files(tmp_path):

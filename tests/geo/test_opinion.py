@@ -77,7 +77,7 @@ def test_another_legend_is_refused(tmp_path: Path):
         reading_opinion(path, GRID, legend_of(2)),
     ):
         pass
-    assert "make the opinions again" in caught.value.hint
+    assert "annotate the scene again with this legend" in caught.value.hint
 
 
 def test_another_grid_is_refused(tmp_path: Path):
@@ -85,8 +85,14 @@ def test_another_grid_is_refused(tmp_path: Path):
     write_opinion(path, pack(planes_of(3)), GRID, legend=legend_of(3), source="x")
     moved = Grid(GRID.crs, GRID.transform * Affine.translation(1, 0), *GRID.shape)
     with (
-        pytest.raises(GridMismatch, match=r"opinion\.tif` lies up to 1 pixels beside `the scene`"),
+        pytest.raises(GridMismatch, match=r"opinion\.tif` lies up to 1 pixels beside `its scene`") as caught,
         reading_opinion(path, moved, legend_of(3)),
+    ):
+        pass
+    assert "geosemi annotate … --overwrite" in caught.value.hint
+    with (
+        pytest.raises(GridMismatch, match=r"beside `town\.tif`"),
+        reading_opinion(path, moved, legend_of(3), scene="town.tif"),
     ):
         pass
 

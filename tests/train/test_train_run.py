@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from geosemi.config import load_settings
 from geosemi.data.loaders import validation_chips
-from geosemi.errors import BundleError, ConfigError, InputError, OutputError
+from geosemi.errors import BundleError, ConfigError, GridMismatch, InputError, OutputError
 from geosemi.geo.scene import reading
 from geosemi.geo.window import Window
 from geosemi.metrics import Confusion, score
@@ -159,7 +160,7 @@ class TestWords:
         scenery.country(tmp_path / "data", side=96, opinions=opinions)
         watch = scenery.Watch()
         train(scenery.run_settings(tmp_path / "data", method, train={"steps": 1}), tmp_path / "run", watcher=watch)
-        lines = [n for n in watch.notes if "opinion" in n and not n.startswith("warning")]
+        lines = [n for n in watch.notes if n.startswith("no opinion")]
         assert len(lines) == said
         assert sum(n.startswith("warning: purification changed nothing") for n in watch.notes) == said
         assert all("purification is off" in n and "geosemi annotate" in n and "\n" not in n for n in lines)
@@ -260,6 +261,18 @@ class TestRefusals:
         assert not (tmp_path / "run" / "config.yaml").exists()
         scenery.country(tmp_path / "data", side=96)
         train(scenery.run_settings(tmp_path / "data", "supervised", train={"steps": 1}), tmp_path / "run")
+
+    def test_opinions_on_other_pixels_are_refused_before_anything_is_made(self, tmp_path):
+        """They were met when the first chip of their scene came up, hours later."""
+        scenery.country(tmp_path / "data", side=96, opinions=True)
+        small = scenery.country(tmp_path / "small", side=80, opinions=True) / "opinions"
+        for name in ("a.tif", "u0.tif"):
+            shutil.copy(small / name, tmp_path / "data" / "opinions" / name)
+        with pytest.raises(GridMismatch, match="the opinions: 2 problems"):
+            train(scenery.run_settings(tmp_path / "data", "semiearth", train={"steps": 1}), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+        method = {"name": "semiearth", "purify": {"mode": "off"}}  # does not hear them
+        train(scenery.run_settings(tmp_path / "data", method, train={"steps": 1}), tmp_path / "run")
 
 
 class TestKinds:
