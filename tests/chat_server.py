@@ -108,6 +108,14 @@ class Call:
         """Send a byte now and then, and never an end."""
         self.handler.send_response(200)
         self.handler.end_headers()
+        self._drip(seconds)
+
+    def drip_head(self, seconds: float) -> None:
+        """Send a byte of the answer's head now and then, and never an end of it."""
+        self.handler.wfile.write(b"HTTP/1.0 200 OK\r\nX-Slow: ")
+        self._drip(seconds)
+
+    def _drip(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.handler.wfile.write(b" ")

@@ -37,6 +37,7 @@ _GROUP = re.compile(
     rf"({_NUMBER}){_COMMA}({_NUMBER})\s{{0,4}}[\])]"
 )
 _ROW = re.compile(rf"\|?([^|]{{1,{MAX_LABEL}}})\|" + r"\|".join([rf"\s{{0,8}}({_NUMBER})\s{{0,8}}"] * 4) + r"\|?\s*")
+_HALVES = re.compile("[\ud800-\udfff]")
 _OBJECT = re.compile(r"""\{\s{0,8}["']""")
 _TAGS = re.compile(r"</?[a-z_|]{1,30}>")
 _QUOTED_LABEL = re.compile(
@@ -219,6 +220,14 @@ def _numbers(values: Sequence[Any]) -> Numbers | None:
 def _claims(label: str, boxes: Sequence[Numbers | None]) -> Iterator[Claim]:
     clean = clean_label(label)
     yield from (Claim(clean, box) for box in boxes if box is not None and clean)
+
+
+def whole_characters(text: str) -> str:
+    r"""Return a text with a replacement character for each lone half of a surrogate pair.
+
+    JSON may escape halves (`\ud800`), Python reads them, and UTF-8, in which everything is written, has none.
+    """
+    return _HALVES.sub("\ufffd", text)
 
 
 def clean_label(text: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geosemi import __version__
+from geosemi.annotate.answer import whole_characters
 from geosemi.geo.commit import private_folder
 from geosemi.geo.opinion import opinion_layer, pack
 from geosemi.geo.scene import Scene, reading
@@ -151,8 +152,8 @@ def counts_of(facts: OpinionFacts) -> dict[str, Any]:
 
 
 def json_line(value: Mapping[str, Any]) -> str:
-    """Return a JSON value as a line of text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+    """Return a JSON value as a line of text; of names of files, what is no UTF-8 is replaced."""
+    return whole_characters(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) + "\n"
 
 
 def sha256_of(path: Path) -> str:

@@ -7,32 +7,26 @@ that the user typed, and only over https or to this machine.
 
 import base64
 import io
-import ipaddress
 import json
 import os
 import random
 import re
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-import requests
 from PIL import Image
-from requests.auth import AuthBase
-from urllib3.exceptions import HTTPError
 
-from geosemi.annotate.answer import MAX_TEXT
+from geosemi.annotate.address import require_address
+from geosemi.annotate.answer import MAX_TEXT, whole_characters
 from geosemi.annotate.boxes import Frame
 from geosemi.annotate.budget import Budget, tokens_of
+from geosemi.annotate.posting import Posted, post
 from geosemi.annotate.speaker import Query, Reply
-from geosemi.errors import ConfigError, ResourceError, UnsafeInput
+from geosemi.errors import ConfigError, ResourceError
 
 KEY = "GEOSEMI_API_KEY"
-MAX_BODY = 4 * 2**20  # bytes of an answer
-_CONNECT, _CHUNK = 10, 2**16
 _LONGEST_WAIT = 60.0  # seconds between two tries
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _MALFORMED = frozenset({400, 422})
@@ -100,7 +94,7 @@ class ServerSpeaker:
     _unwanted: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _require_address(self.url, bool(self.key))
+        require_address(self.url, with_key=bool(self.key))
 
     @classmethod
     def from_environment(cls, *, key_env: str = KEY, **values: Any) -> "ServerSpeaker":
@@ -129,31 +123,26 @@ class ServerSpeaker:
     def _one(self, query: Query) -> Reply:
         request = self._request(query)
         worst = tokens_of(query.rgb.shape[0] * query.rgb.shape[1], len(query.question))
-        cause = ""
+        found = Posted(0)
         for number in range(self.tries):
             if number:
-                (self.sleep or self._over.wait)(_pause(number, cause))
+                (self.sleep or self._over.wait)(_pause(number, found.wait))
             if self._over.is_set():
                 break
             self.budget.reserve(worst, self.max_tokens)
             spoken = self._spoken(request)
-            status, content, cause = self._post(json.dumps(spoken).encode())
-            reply = _reply(content, query) if status == 200 else None
+            found = self._post(json.dumps(spoken).encode())
+            reply = _reply(found.content, query) if found.status == 200 else None
             self.budget.settle(worst, self.max_tokens, reply)
             if reply is not None:
                 return self._without_key(reply)
-            if (
-                status != 200
-                and status not in _AGAIN
-                and status != 0
-                and not self._understands(status, content, spoken)
-            ):
+            passing = found.status in _AGAIN or found.status in {0, 200}
+            if not passing and not self._understands(found.status, found.content, spoken):
                 self._over.set()  # the other threads need not find out for themselves
-                raise self._refused(status, content)
-            cause = cause or f"status {status}" + ("" if status != 200 else " without an answer that could be read")
+                raise self._refused(found.status, found.content)
         self._over.set()
         raise ResourceError(
-            f"`{self.url}` did not answer in {self.tries} tries ({self._clean(cause)})",
+            f"`{self.url}` did not answer in {self.tries} tries ({self._clean(_cause(found))})",
             hint="answers so far are kept: see that the server runs, and run the same command again",
         )
 
@@ -185,27 +174,8 @@ class ServerSpeaker:
         self._unwanted.update(named)
         return status in _MALFORMED and bool(named)
 
-    def _post(self, body: bytes) -> tuple[int, bytes, str]:
-        """Return status, body and cause of failure; status 0 where there was no answer. Bounded in bytes and time."""
-        end = time.monotonic() + self.timeout
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        try:
-            with requests.post(
-                self.url.rstrip("/") + "/chat/completions", data=body, headers=headers, auth=_Bearer(self.key),
-                timeout=(_CONNECT, self.timeout), stream=True, allow_redirects=False,
-            ) as answer:  # fmt: skip
-                content = b""
-                read = getattr(answer.raw, "read1", answer.raw.read)  # urllib3 before 2.1 waits for a whole chunk
-                while chunk := read(_CHUNK):
-                    content += chunk
-                    if len(content) > MAX_BODY:
-                        return 0, b"", f"an answer of more than {MAX_BODY // 2**20} MiB"
-                    if time.monotonic() > end:
-                        return 0, b"", f"no end of the answer in {self.timeout:g} s"
-                wait = answer.headers.get("Retry-After", "")
-                return answer.status_code, content, f"wait {wait}" if answer.status_code in _AGAIN and wait else ""
-        except (requests.RequestException, HTTPError, OSError) as error:  # urllib3's own, where a body ends early
-            return 0, b"", type(error).__name__
+    def _post(self, body: bytes) -> Posted:
+        return post(self.url.rstrip("/") + "/chat/completions", body, key=self.key, timeout=self.timeout)
 
     def _refused(self, status: int, content: bytes) -> ConfigError:
         said = self._clean(content[:2000].decode("utf-8", "replace"))[:200]
@@ -231,18 +201,6 @@ class ServerSpeaker:
         return "".join(c if c.isprintable() else " " for c in self._blotted(text)).strip()
 
 
-class _Bearer(AuthBase):
-    """Sends the key; that it is given keeps `requests` from sending one out of ~/.netrc."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
-
-
 def _reply(content: bytes, query: Query) -> Reply | None:
     """Read a chat completion; None where it is none."""
     try:
@@ -261,39 +219,24 @@ def _reply(content: bytes, query: Query) -> Reply | None:
     if not isinstance(text, str):
         return None
     height, width = query.rgb.shape[:2]
-    return Reply(text[:MAX_TEXT], cut, (height, width), counts[0], counts[1])
+    return Reply(whole_characters(text[:MAX_TEXT]), cut, (height, width), counts[0], counts[1])
 
 
 _USAGE = ("prompt_tokens", "completion_tokens")
 
 
-def _pause(number: int, cause: str) -> float:
+def _cause(found: Posted) -> str:
+    """Say why a try failed."""
+    if found.status == 0:
+        return found.cause or "nothing was sent"
+    unread = " without an answer that could be read" if found.status == 200 else ""
+    return f"status {found.status}{unread}" + (f", come back after {found.wait[:40]}" if found.wait else "")
+
+
+def _pause(number: int, asks: str) -> float:
     """Return the seconds before a try: what the server asks for, else 1, 2, 4, … with up to a half more at random."""
-    asked = re.fullmatch(r"wait (\d{1,6}(?:\.\d{1,3})?)", cause)
+    asked = re.fullmatch(r"\d{1,6}(?:\.\d{1,3})?", asks)
     if asked:
-        return min(float(asked[1]), _LONGEST_WAIT)
+        return min(float(asked[0]), _LONGEST_WAIT)
     spread = 1 + random.SystemRandom().random() / 2  # so that several workers do not come back together
     return min(2.0 ** (number - 1) * spread, _LONGEST_WAIT)
-
-
-def _require_address(url: str, with_key: bool) -> None:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        host, port, parts = "", None, urlsplit("")
-    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment or port == 0:
-        raise ConfigError(f"`--url {url}` is no address of a server", hint="write it as http://localhost:8000/v1")
-    if parts.username or parts.password:
-        raise UnsafeInput("`--url` holds a password", hint="put the key into the environment, see `--key-env`")
-    if with_key and parts.scheme == "http" and not _is_here(host):
-        raise UnsafeInput(
-            f"`{url}` would carry the key unencrypted", hint="use https, or run without a key: unset its variable"
-        )
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

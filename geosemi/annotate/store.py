@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from geosemi.annotate.answer import whole_characters
 from geosemi.annotate.speaker import Reply
 from geosemi.errors import OutputError
 from geosemi.geo.commit import naming_disk
@@ -115,4 +116,4 @@ def _reply(value: Mapping[str, Any]) -> Reply | None:
     if not all(isinstance(side, int) and side > 0 for side in seen):
         return None
     counts = [n if isinstance(n := value.get(name), int) else None for name in ("tokens_in", "tokens_out")]
-    return Reply(text, bool(value.get("cut")), (seen[0], seen[1]), counts[0], counts[1])
+    return Reply(whole_characters(text), bool(value.get("cut")), (seen[0], seen[1]), counts[0], counts[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_models
-from chat_server import HEIGHT, LEGEND, WIDTH, Call, chat_server, painted
+from chat_server import HEIGHT, LEGEND, WIDTH, Call, chat_server, completion, painted
 from ground import NORTH_UP, UTM
 from tiny_models import one_thread  # noqa: F401 - a fixture
 
@@ -148,6 +148,24 @@ def test_a_server_from_the_terminal(place: Path, monkeypatch: pytest.MonkeyPatch
         assert "exists" in capfd.readouterr().err
     for path in (place / "opinions").iterdir():
         assert b"secret-key" not in path.read_bytes()
+
+
+def test_half_characters_of_an_answer_do_not_stop_a_scene(place: Path, monkeypatch: pytest.MonkeyPatch, capfd):
+    """JSON may hold `\\ud800` alone, which no file in UTF-8 can; also from a store that an older run wrote."""
+    text = '[{"bbox_2d": [100, 100, 400, 400], "label": "tree"}] \ud800'
+    with chat_server(lambda call: call.send(200, completion(text))) as chat:
+        server = ["--provider", "openai", "--url", chat.url, "--model", "qwen3-vl"]
+        asked = words(place, *server, "--refine", "none")
+        assert call(monkeypatch, *asked) == 0, capfd.readouterr().err
+        assert {r["answer"][-1] for r in records(place)[:-1]} == {"\ufffd"}
+        store = place / "opinions" / "answers.jsonl"
+        kept = store.read_bytes()
+        store.write_bytes(kept.replace(b"\\ufffd", b"\\ud800"))
+        assert store.read_bytes() != kept
+        count = len(chat.requests)
+        assert call(monkeypatch, *asked, "--overwrite") == 0, capfd.readouterr().err
+        assert len(chat.requests) == count
+    assert {r["answer"][-1] for r in records(place)[:-1]} == {"\ufffd"}
 
 
 def test_interrupted_by_ctrl_c(place: Path, monkeypatch: pytest.MonkeyPatch, capfd):

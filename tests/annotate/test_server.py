@@ -2,8 +2,10 @@
 
 import json
 import logging
+import socketserver
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ from chat_server import Call, chat_server, completion, picture_of
 
 from geosemi.annotate.boxes import Frame
 from geosemi.annotate.budget import Budget
-from geosemi.annotate.server import MAX_BODY, ServerSpeaker, frame_of
+from geosemi.annotate.posting import MAX_BODY
+from geosemi.annotate.server import ServerSpeaker, frame_of
 from geosemi.annotate.speaker import Query, key_of
 from geosemi.errors import ConfigError, GeosemiError, ResourceError, UnsafeInput
 
@@ -103,6 +106,106 @@ def test_a_server_that_never_ends_its_answer_is_left(monkeypatch: pytest.MonkeyP
             speaker(chat.url, timeout=0.3, tries=2).ask([QUERY])
         assert time.monotonic() - begun < 10
     assert "run the same command again" in caught.value.hint
+
+
+@pytest.mark.parametrize("form", ["drip", "drip_head"])
+def test_a_server_that_drips_is_left(form: str):
+    """Timeouts of sockets count from byte to byte; the deadline holds for all of an answer, its head included."""
+    begun = time.monotonic()
+    with chat_server(lambda call: getattr(call, form)(30)) as chat:
+        with pytest.raises(ResourceError, match=r"in 2 tries \(no end of the answer in 0\.3 s\)"):
+            speaker(chat.url, timeout=0.3, tries=2).ask([QUERY])
+        assert time.monotonic() - begun < 10
+    assert len(chat.requests) == 2
+
+
+def test_a_dripping_head_does_not_outlast_the_deadline_when_all_is_given_up():
+    begun, here = time.monotonic(), threading.Event()
+
+    def behave(call: Call) -> None:
+        here.set()
+        call.drip_head(30)
+
+    with chat_server(behave) as chat:
+        asked = speaker(chat.url, timeout=1.0, tries=9)
+        caught: list[BaseException] = []
+
+        def ask() -> None:
+            try:
+                asked.ask([QUERY])
+            except GeosemiError as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        assert here.wait(10)
+        asked.give_up()
+        thread.join(10)
+        assert not thread.is_alive()
+        assert time.monotonic() - begun < 10
+    assert len(chat.requests) == 1
+    assert isinstance(caught[0], ResourceError)
+
+
+def test_an_endless_100_continue_is_left():
+    def behave(call: Call) -> None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            call.handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            time.sleep(0.02)
+
+    begun = time.monotonic()
+    with chat_server(behave) as chat:
+        with pytest.raises(ResourceError, match="no end of the answer"):
+            speaker(chat.url, timeout=0.3, tries=1).ask([QUERY])
+        assert time.monotonic() - begun < 10
+
+
+def test_the_last_failure_is_told_with_its_status():
+    with (
+        chat_server(lambda call: call.send(429, b"", Retry_After="7")) as chat,
+        pytest.raises(ResourceError, match=r"in 3 tries \(status 429, come back after 7\)"),
+    ):
+        speaker(chat.url).ask([QUERY])
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """What a proxy of the environment hears; it refuses everything."""
+    heard: list[bytes] = []
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while line := self.rfile.readline(10_000).strip():
+                heard.append(line)
+            self.wfile.write(b"HTTP/1.0 403 Forbidden\r\n\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_address[1]}")
+        yield heard
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("key", ["secret-key", ""])
+def test_no_proxy_hears_what_is_sent_unencrypted(key: str, proxy: list[bytes]):
+    with chat_server(lambda call: call.send(200, completion("[]"))) as chat:
+        (reply,) = speaker(chat.url, key=key).ask([QUERY])
+    assert reply.text == "[]"
+    assert proxy == []
+
+
+def test_a_proxy_hears_the_address_alone_of_what_is_sent_encrypted(proxy: list[bytes]):
+    with pytest.raises(ResourceError, match="ProxyError"):
+        speaker("https://a.example/v1", key="secret-key", tries=1).ask([QUERY])
+    assert proxy[0].startswith(b"CONNECT a.example:443 ")
+    assert b"secret-key" not in b"".join(proxy)
 
 
 def test_a_server_that_is_not_there():

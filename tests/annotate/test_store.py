@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from geosemi.annotate.speaker import Reply
 from geosemi.annotate.store import AnswerStore
 
-REPLIES = [Reply("[]", cut=False, seen=(4, 5)), Reply("é \ud800 \n\x00", cut=True, seen=(1, 1), tokens_in=7)]
+REPLIES = [Reply("[]", cut=False, seen=(4, 5)), Reply("é \ufffd \n\x00", cut=True, seen=(1, 1), tokens_in=7)]
 
 
 def filled(path: Path) -> bytes:
@@ -31,6 +31,13 @@ def test_answers_come_back(tmp_path: Path):
         assert store.get("key 1") == REPLIES[1]
     assert path.read_bytes().startswith(content)
     assert json.loads(content.splitlines()[0])["scene"] == "a.tif"
+
+
+def test_half_characters_of_an_older_store_are_read_as_replaced_ones(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(b'{"key":"k","answer":"a \\ud800 \\udc00 \\ud83c\\udf33","seen":[1,2]}\n')
+    with AnswerStore(path) as store:
+        assert store.get("k").text == "a \ufffd \ufffd \U0001f333"
 
 
 def test_a_file_that_was_cut_anywhere_keeps_its_whole_lines(tmp_path: Path):
