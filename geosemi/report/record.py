@@ -40,6 +40,7 @@ class Record:
         model: name of the network.
         mode: of purification, or None.
         classes: in the order of the legend.
+        coloured: whether their colours are the legend's, which panels are painted in.
         metrics: a line a step, by column.
         validation: a line a validation, by column.
         audit: lines of the audit: `step`, `ground`, `who`, `zone` and figures.
@@ -54,6 +55,7 @@ class Record:
     model: str
     mode: str | None
     classes: tuple[Class, ...]
+    coloured: bool
     metrics: Table
     validation: Table
     audit: Sequence[Mapping[str, str]]
@@ -78,19 +80,21 @@ class Record:
         config = path.read_text(encoding="utf-8", errors="replace")
         facts, validation = read_json(folder / FACTS), read_columns(folder / VALIDATION)
         settings = _settings(config)
-        purify = _part(settings, "method", "purify")
+        purify, summary = _part(settings, "method", "purify"), read_json(folder / AUDIT)
+        classes, coloured = _classes((facts, summary), validation)
         return cls(
             name=folder.resolve().name,
             config=config,
             method=str(_part(settings, "method").get("name", "unknown")),
             model=str(_part(settings, "model").get("name", "unknown")),
             mode=str(purify["mode"]) if "mode" in purify else None,
-            classes=_classes(facts, validation),
+            classes=classes,
+            coloured=coloured,
             metrics=metrics,
             validation=validation,
             audit=_lines(folder / AUDIT_TABLE),
             facts=facts,
-            summary=read_json(folder / AUDIT),
+            summary=summary,
             panels=_panels(folder / PANELS),
         )
 
@@ -127,14 +131,17 @@ def _part(values: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     return values
 
 
-def _classes(facts: Mapping[str, Any], validation: Table) -> tuple[Class, ...]:
-    told = facts.get("classes")
-    if not isinstance(told, list) or not all(isinstance(c, dict) for c in told):
-        # a run that goes on, or one of an older version: names from the table, colours of our own
+def _classes(tellers: Sequence[Mapping[str, Any]], validation: Table) -> tuple[tuple[Class, ...], bool]:
+    """Return the classes, and whether their colours are the legend's."""
+    lists = [found for teller in tellers if isinstance(found := teller.get("classes"), list)]
+    told = next((found for found in lists if found and all(isinstance(c, dict) for c in found)), None)
+    if told is None:
+        # before the first audit, or of an older version: names from the table, colours of our own
         told = [{"name": column.removeprefix("iou ")} for column in validation if column.startswith("iou ")]
     colours = [str(c.get("colour")) for c in told]
     safe = [c if _COLOUR.fullmatch(c) else PALETTE[k % len(PALETTE)] for k, c in enumerate(colours)]
-    return tuple(Class(str(c.get("name")), colour) for c, colour in zip(told, safe, strict=True))
+    classes = tuple(Class(str(c.get("name")), colour) for c, colour in zip(told, safe, strict=True))
+    return classes, bool(told) and safe == colours
 
 
 def _lines(path: Path) -> list[dict[str, str]]:

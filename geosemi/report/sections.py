@@ -90,7 +90,8 @@ def panels(run: Record) -> str:
         steps if len(steps) <= _SHEETS else [steps[round(k * (len(steps) - 1) / (_SHEETS - 1))] for k in range(_SHEETS)]
     )
     sheets = "".join(_sheet(step, run.panels[step], columns, places, last=step == shown[-1]) for step in shown)
-    key = "".join(f'<span><i style="background:{c.colour}"></i>{escape(c.name)}</span>' for c in run.classes)
+    named = run.classes if run.coloured else ()  # no key is better than one with colours that the panels do not have
+    key = "".join(f'<span><i style="background:{c.colour}"></i>{escape(c.name)}</span>' for c in named)
     return _section(
         "What the teacher believes",
         f'<div class="full"><p class="key boxes">{key}</p>{sheets}</div>',

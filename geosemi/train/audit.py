@@ -22,6 +22,7 @@ from geosemi.data.batch import Chips, Unlabelled
 from geosemi.data.loaders import count_chips, validation_chips
 from geosemi.data.splits import Region
 from geosemi.geo.commit import write_files
+from geosemi.legend import Legend
 from geosemi.methods.base import Method
 from geosemi.methods.pseudo import Beliefs
 from geosemi.train.folder import AUDIT, AUDIT_TABLE, PANELS
@@ -72,7 +73,8 @@ class Examiner:
             if ground == "training":
                 self._picture(step, seen)
         self._rows = rows
-        facts = {"step": step, "measured": measured, **self._facts}
+        classes = told_classes(self._prepared.scenes.legend)  # the panels' colours, of a run that never ends, too
+        facts = {"step": step, "classes": classes, "measured": measured, **self._facts}
         write_files({self._out / AUDIT_TABLE: _csv(rows), self._out / AUDIT: json.dumps(facts).encode()})
 
     def _choose(self, *, opinions: bool) -> dict[str, list[Chips]]:
@@ -157,6 +159,11 @@ def _look(method: Method, chips: Chips, prepared: Prepared, fabric: Fabric) -> _
         found |= {"before": Said(beliefs.before.label, beliefs.before.trusted)}
         found |= {"after": Said(beliefs.after.label, beliefs.after.trusted)}
     return _Seen(chips, beliefs, found)
+
+
+def told_classes(legend: Legend) -> list[dict[str, str]]:
+    """Return names and colours of classes as JSON values."""
+    return [{"name": c.name, "colour": c.colour} for c in legend]
 
 
 def _home(beliefs: Beliefs) -> Beliefs:

@@ -33,7 +33,7 @@ from geosemi.models.build import build_segmenter
 from geosemi.models.bundle import Bundle, Card
 from geosemi.models.segmenter import Segmenter
 from geosemi.models.spec import BUNDLE
-from geosemi.train.audit import Examiner
+from geosemi.train.audit import Examiner, told_classes
 from geosemi.train.device import require_device
 from geosemi.train.folder import (
     CHECKPOINTS,
@@ -259,7 +259,7 @@ def _write_facts(out: Path, card: Card, prepared: Prepared, method: Method, outc
         "command": " ".join(["geosemi", *sys.argv[1:]]),
         "torch": torch.__version__,
         "software": {"python": platform.python_version()} | {name: version(name) for name in _TOLD},
-        "classes": [{"name": c.name, "colour": c.colour} for c in prepared.scenes.legend],
+        "classes": told_classes(prepared.scenes.legend),
         "validation": card.provenance["validation"],
         "steps": outcome.steps,
         "best_step": outcome.best_step,

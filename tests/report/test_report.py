@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import re
 import shutil
 from html.parser import HTMLParser
 
@@ -163,6 +164,26 @@ def test_a_run_that_is_not_finished_has_a_page(copy):
     for name in ("audit.csv", "validation.csv"):
         (copy / name).unlink()
     assert "Losses" in assert_self_contained(page(Record.read(copy))).text
+
+
+def key_of(folder) -> list[str]:
+    return re.findall(r'<i style="background:(#[0-9a-f]{6})"></i>', page(Record.read(folder)).split('"key boxes"')[1])
+
+
+def test_the_key_has_the_colours_of_the_panels_or_is_left_out(copy):
+    """A run that was stopped has no run.json; the key showed colours of the charts then."""
+    colours = [c.colour for c in scenery.LEGEND]
+    assert key_of(copy) == colours
+    (copy / "run.json").unlink()
+    assert key_of(copy) == colours
+    summary = json.loads((copy / "audit.json").read_text())
+    summary["classes"][0]["colour"] = "red"
+    (copy / "audit.json").write_text(json.dumps(summary))
+    assert key_of(copy) == []
+    del summary["classes"]  # an older version
+    (copy / "audit.json").write_text(json.dumps(summary))
+    assert key_of(copy) == []
+    assert [c.name for c in Record.read(copy).classes] == list(scenery.NAMES)
 
 
 def test_hostile_names_are_text(copy, tmp_path):
