@@ -10,6 +10,7 @@ from geosemi.geo.window import Window
 
 MIN_SIDE = 4.0  # pixels of the scene; smaller boxes are noise of the coordinates
 MAX_SHARE = 0.9  # of a tile; a box around everything says nothing about where
+MAX_BOXES = 200  # of a tile; an answer of 8,192 tokens holds about as many
 MAX_UNKNOWN = 50  # different unknown labels that are remembered
 
 
@@ -66,9 +67,9 @@ class Placed:
     """The usable boxes of an answer, and why others were dropped.
 
     Attributes:
-        boxes: in the order of the answer.
+        boxes: in the order of the answer, at most `MAX_BOXES`.
         unknown: label → how often; labels that are no class.
-        dropped: reason → how often: `small`, `whole picture`, `outside`, `duplicate`.
+        dropped: reason → how often: `small`, `whole picture`, `outside`, `duplicate`, `too many`.
     """
 
     boxes: tuple[Box, ...]
@@ -83,7 +84,7 @@ def place_boxes(
 
     Corners in the wrong order are put right, what leaves the tile is clipped. Dropped are boxes with a side below 4
     pixels, with more than 90 % of the tile, and a box that comes twice: of the same class its repetition, of
-    different classes all of them, for then the model did not look.
+    different classes all of them, for then the model did not look. Of more than 200 the first ones are kept.
 
     Args:
         answer: of `parse_answer`.
@@ -109,7 +110,9 @@ def place_boxes(
     kept = tuple(_distinct(boxes))
     if len(kept) < len(boxes):
         dropped["duplicate"] += len(boxes) - len(kept)
-    return Placed(kept, dict(unknown), dict(dropped))
+    if len(kept) > MAX_BOXES:
+        dropped["too many"] = len(kept) - MAX_BOXES
+    return Placed(kept[:MAX_BOXES], dict(unknown), dict(dropped))
 
 
 def shares_of(claim: Claim, frame: Frame, seen: tuple[int, int]) -> tuple[float, float, float, float]:

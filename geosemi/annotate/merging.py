@@ -1,14 +1,16 @@
 """Objects that several tiles show are one object."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 
 from geosemi.annotate.boxes import Box
 from geosemi.geo.window import Window
 
+Edges = npt.NDArray[np.float64]
 SAME = 0.5  # intersection over union of what two tiles say of the ground that both show
 
 
@@ -37,11 +39,8 @@ def merge(boxes: Sequence[Box], tiles: Sequence[Window]) -> Merged:
         tiles: the tile that each box was seen in.
     """
     parent = list(range(len(boxes)))
-    outlines = shapely.box(*np.array([b.edges for b in boxes]).T) if boxes else np.empty(0, dtype=object)
-    first, second = shapely.STRtree(outlines).query(outlines, predicate="intersects")
-    for a, b in zip(first.tolist(), second.tolist(), strict=True):
-        if a < b and boxes[a].id == boxes[b].id and tiles[a] != tiles[b] and _agree(boxes, tiles, a, b):
-            parent[_root(parent, b)] = _root(parent, a)
+    for a, b in _same(boxes, tiles):
+        parent[_root(parent, b)] = _root(parent, a)
     roots = [_root(parent, n) for n in range(len(boxes))]
     numbers = {root: number for number, root in enumerate(dict.fromkeys(roots))}
     members: list[list[Box]] = [[] for _ in numbers]
@@ -50,21 +49,47 @@ def merge(boxes: Sequence[Box], tiles: Sequence[Window]) -> Merged:
     return Merged(tuple(numbers[root] for root in roots), tuple(map(_hull, members)))
 
 
-def _agree(boxes: Sequence[Box], tiles: Sequence[Window], a: int, b: int) -> bool:
-    shared = tiles[a].intersection(tiles[b])
-    if shared is None:
-        return False
-    mine, theirs = _clipped(boxes[a], shared), _clipped(boxes[b], shared)
-    if mine is None or theirs is None:
-        return False
-    both = mine.overlap(theirs)
-    return both >= SAME * (mine.area + theirs.area - both)
+def _same(boxes: Sequence[Box], tiles: Sequence[Window]) -> Iterator[tuple[int, int]]:
+    """Yield pairs of boxes that are the same object.
+
+    Tiles are compared with those that they overlap, class by class: what a tile may say is bounded, so the work grows
+    with the number of tiles, whatever a model says.
+    """
+    groups: dict[Window, dict[int, list[int]]] = {}
+    for number, (box, tile) in enumerate(zip(boxes, tiles, strict=True)):
+        groups.setdefault(tile, {}).setdefault(box.id, []).append(number)
+    edges = np.array([b.edges for b in boxes], dtype=np.float64).reshape(-1, 4)
+    for one, other in _neighbours(list(groups)):
+        shared = one.intersection(other)
+        if shared is None:
+            continue
+        for k in groups[one].keys() & groups[other].keys():
+            mine, theirs = np.array(groups[one][k]), np.array(groups[other][k])
+            first, second = np.nonzero(_agree(edges[mine], edges[theirs], shared))
+            yield from zip(mine[first].tolist(), theirs[second].tolist(), strict=True)
 
 
-def _clipped(box: Box, window: Window) -> Box | None:
-    left, right = max(box.left, window.col), min(box.right, window.stop_col)
-    top, bottom = max(box.top, window.row), min(box.bottom, window.stop_row)
-    return Box(box.id, left, top, right, bottom) if left < right and top < bottom else None
+def _neighbours(tiles: Sequence[Window]) -> Iterator[tuple[Window, Window]]:
+    if not tiles:
+        return
+    frames = shapely.box(*np.array([(w.col, w.row, w.stop_col, w.stop_row) for w in tiles]).T)
+    for a, b in shapely.STRtree(frames).query(frames, predicate="intersects").T.tolist():
+        if a < b:
+            yield tiles[a], tiles[b]
+
+
+def _agree(mine: Edges, theirs: Edges, shared: Window) -> npt.NDArray[np.bool_]:
+    """Return (n, m): which boxes of two tiles agree on the ground that both show."""
+    low = np.array([shared.col, shared.row])
+    high = np.array([shared.stop_col, shared.stop_row])
+    (start, stop), (begin, end) = (
+        (np.maximum(edges[:, :2], low), np.minimum(edges[:, 2:], high)) for edges in (mine, theirs)
+    )
+    mine_area, their_area = np.maximum(stop - start, 0).prod(1), np.maximum(end - begin, 0).prod(1)
+    sides = np.minimum(stop[:, None], end[None]) - np.maximum(start[:, None], begin[None])
+    both = np.maximum(sides, 0).prod(2)
+    agree: npt.NDArray[np.bool_] = (both > 0) & (both >= SAME * (mine_area[:, None] + their_area[None] - both))
+    return agree
 
 
 def _hull(members: Sequence[Box]) -> Box:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geosemi.annotate.answer import Answer, Claim
-from geosemi.annotate.boxes import MAX_UNKNOWN, Box, Frame, place_boxes
+from geosemi.annotate.boxes import MAX_BOXES, MAX_UNKNOWN, Box, Frame, place_boxes
 from geosemi.geo.window import Window
 
 TILE = Window(100, 200, 400, 500)  # rows 100 … 499, columns 200 … 699
@@ -82,6 +82,14 @@ def test_unknown_labels_are_counted_and_bounded():
     many = placed(*[(f"thing {n}", box) for n in range(200)], frame=Frame.PICTURE)
     assert len(many.unknown) == MAX_UNKNOWN + 1
     assert sum(many.unknown.values()) == 200
+
+
+def test_what_a_tile_may_say_is_bounded():
+    boxes = [("road", (n % 20 * 10, n // 20 * 10, n % 20 * 10 + 9, n // 20 * 10 + 9)) for n in range(MAX_BOXES + 30)]
+    result = placed(*boxes, frame=Frame.PICTURE)
+    assert len(result.boxes) == MAX_BOXES
+    assert result.dropped == {"too many": 30}
+    assert result.boxes == placed(*boxes[:MAX_BOXES], frame=Frame.PICTURE).boxes
 
 
 NUMBER = st.floats(-2000, 3000) | st.integers(-2000, 3000)

@@ -1,10 +1,13 @@
 """Objects that tiles' borders cut are put together; neighbours are not."""
 
+import time
+from itertools import combinations
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geosemi.annotate.boxes import Box
+from geosemi.annotate.boxes import MAX_BOXES, Box
 from geosemi.annotate.drawing import fill
 from geosemi.annotate.merging import merge
 from geosemi.annotate.vision import touching
@@ -73,6 +76,55 @@ def test_tiles_draw_what_the_scene_has(rectangles):
     assert np.array_equal(drawn, fill(merged.hulls, whole, np.uint8))
     assert np.array_equal(drawn & fill(truth, whole, np.uint8), fill(truth, whole, np.uint8))
     assert len(merged.hulls) <= len(seen)
+
+
+def slow_merge(boxes: list[Box], tiles: list[Window]) -> tuple[int, ...]:
+    """Compare every box with every other one, from the sentence that says what one object is."""
+
+    def seen(box: Box, window: Window) -> Box | None:
+        left, right = max(box.left, window.col), min(box.right, window.stop_col)
+        top, bottom = max(box.top, window.row), min(box.bottom, window.stop_row)
+        return Box(box.id, left, top, right, bottom) if left < right and top < bottom else None
+
+    group = list(range(len(boxes)))
+    for (m, (a, here)), (n, (b, there)) in combinations(enumerate(zip(boxes, tiles, strict=True)), 2):
+        shared = here.intersection(there)
+        if a.id != b.id or here == there or shared is None:
+            continue
+        mine, theirs = seen(a, shared), seen(b, shared)
+        if mine and theirs and (both := mine.overlap(theirs)) >= (mine.area + theirs.area - both) / 2:
+            group = [group[m] if g == group[n] else g for g in group]
+    numbers = {g: number for number, g in enumerate(dict.fromkeys(group))}
+    return tuple(numbers[g] for g in group)
+
+
+@given(st.lists(RECTANGLE, min_size=1, max_size=5), st.integers(0, 2**32), st.integers(0, 40))
+def test_the_same_objects_as_by_comparing_all_with_all(truth, seed, count):
+    """Tiles that say about the same of a few rectangles, and now and then call one by another name."""
+    rng = np.random.default_rng(seed)
+    grid = list(cover(300, 300, 128, 64))
+    boxes, tiles = [], []
+    for n in rng.integers(len(truth), size=count):
+        k, x, y, w, h = truth[n]
+        left, top = (x, y) + rng.integers(-4, 5, 2) * rng.choice([1, 0.5, 3])
+        boxes.append(Box(k if rng.random() < 0.9 else (k + 1) % 3, left, top, left + w, top + h))
+        tiles.append(grid[rng.integers(len(grid))])
+    assert merge(boxes, tiles).object_of == slow_merge(boxes, tiles)
+
+
+def test_the_time_grows_with_the_tiles_and_not_with_what_a_model_says():
+    """A model that names as much as it may, everywhere: 36 tiles once took minutes and gigabytes."""
+    tiles = list(cover(2752, 2752, 512, 64))
+    assert len(tiles) == 36
+    numbers = np.random.default_rng(0).uniform(0, 200, (len(tiles), MAX_BOXES, 2))
+    boxes, where = [], []
+    for tile, corners in zip(tiles, numbers, strict=True):
+        boxes += [Box(0, tile.col + x, tile.row + y, tile.col + 312 + x, tile.row + 312 + y) for x, y in corners]
+        where += [tile] * MAX_BOXES
+    begun = time.process_time()
+    merged = merge(boxes, where)
+    assert time.process_time() - begun < 10
+    assert len(merged.object_of) == 36 * MAX_BOXES
 
 
 def test_a_pixel_belongs_to_a_box_by_its_centre():
