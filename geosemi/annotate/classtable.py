@@ -5,11 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from geosemi.errors import ConfigError, LegendError
 from geosemi.legend import Legend
 from geosemi.yamlfile import read_yaml
 
 _MAX_UNKNOWN = 20
+EMPTY = "(empty)"
 
 
 @dataclass(frozen=True)
@@ -17,15 +20,16 @@ class ClassTable:
     """Which value of a map means which class.
 
     Attributes:
-        values: text of a value → class id, or None where it says nothing.
-        column: of a vector layer, or None to find it by its name.
+        values: text of a value → class id, or None where it says nothing. `building=yes` is that value of that column
+            alone, `building=*` any other value of it.
+        columns: of a vector layer; the first one that is not empty speaks. None to find one by its name.
         legend: decides on values that the table does not name, by names, synonyms and numbers.
         widths: metres of lines and points on the ground, by value or by name of a class.
     """
 
     values: Mapping[str, int | None]
     legend: Legend
-    column: str | None = None
+    columns: tuple[str, ...] = ()
     widths: Mapping[str, float] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict, compare=False)
     """Values that mean no class, and how many polygons or pixels have them."""
@@ -34,7 +38,7 @@ class ClassTable:
     def load(cls, path: Path | None, legend: Legend, *, column: str | None = None) -> "ClassTable":
         """Read a table: YAML with `values: {forest: tree, 41: tree, residential: null}`.
 
-        It may name the `column` of a vector layer, and the `widths` of lines and points.
+        It may name the `column` of a vector layer, or a list of columns, and the `widths` of lines and points.
 
         Raises:
             ConfigError: the file is missing or has another form.
@@ -48,6 +52,7 @@ class ClassTable:
             not isinstance(values, Mapping)
             or not isinstance(widths, Mapping)
             or not all(map(_is_width, widths.values()))
+            or (columns := _columns(column or content.get("column"))) is None
         ):
             raise _no_table(path)
         known: dict[str, int | None] = {}
@@ -60,28 +65,44 @@ class ClassTable:
                 )
             known[_text(value)] = None if found is None else found.id
         metres = {_text(value): float(width) for value, width in widths.items()}
-        return cls(known, legend, column or content.get("column"), metres)
+        return cls(known, legend, columns, metres)
 
     def fresh(self) -> "ClassTable":
         """Return the table with nothing counted."""
         return replace(self, unknown={})
 
-    def find(self, value: Any, count: int = 1) -> int | None:
-        """Return the class of a value; what is unknown is counted."""
+    def find(self, value: Any, count: int = 1, *, column: str = "") -> int | None:
+        """Return the class of a value, of a column if any; what is unknown is counted."""
         text = _text(value)
-        if text in self.values:
-            return self.values[text]
-        found = self.legend.find(text)
+        key = next((k for k in _keys(text, column) if k in self.values), None)
+        if key is not None:
+            return self.values[key]
+        found = self.legend.find(text) if text else None
         if found is None:
-            name = text[:80] if text[:80] in self.unknown or len(self.unknown) < _MAX_UNKNOWN else "…"
+            name = (f"{column}={text}" if text and len(self.columns) > 1 else text)[:80] or EMPTY
+            name = name if name in self.unknown or len(self.unknown) < _MAX_UNKNOWN else "…"
             self.unknown[name] = self.unknown.get(name, 0) + count
         return None if found is None else found.id
 
-    def width(self, value: Any) -> float | None:
+    def width(self, value: Any, *, column: str = "") -> float | None:
         """Return the metres across of a line or point of that value, or None where nothing says so."""
-        found = self.values.get(_text(value)) if _text(value) in self.values else None
+        keys = _keys(_text(value), column)
+        found = next((self.values[k] for k in keys if k in self.values), None)
         cls = self.legend.find(_text(value)) if found is None else self.legend.classes[found]
-        return self.widths.get(_text(value), None if cls is None else self.widths.get(_text(cls.name)))
+        named = [*keys, *([] if cls is None else [_text(cls.name)])]
+        return next((self.widths[k] for k in named if k in self.widths), None)
+
+
+def _keys(text: str, column: str) -> list[str]:
+    """Return the names that a table may have for a value, the most special first."""
+    of = f"{column.casefold()}="
+    return [of + text, text, *([f"{of}*"] if text else [])] if column else [text]
+
+
+def _columns(value: Any) -> tuple[str, ...] | None:
+    """Return a column or a list of them, or None for what is neither."""
+    names = [] if value is None else value if isinstance(value, list) else [value]
+    return tuple(names) if all(isinstance(name, str) and name for name in names) else None
 
 
 def _is_width(value: Any) -> bool:
@@ -91,11 +112,19 @@ def _is_width(value: Any) -> bool:
 def _no_table(path: Path | None) -> ConfigError:
     return ConfigError(
         f"`{path}` is no table of classes",
-        hint="write `values: {forest: tree, residential: null}`; `column:` and `widths: {road: 5}` if need be",
+        hint="write `values: {forest: tree, residential: null}`; if need be `column: landuse` or "
+        "`column: [building, landuse]`, and `widths: {road: 5}`",
     )
 
 
+def is_empty(value: Any) -> bool:
+    """Tell whether a value of a map is none: null, NaN, blanks."""
+    return value is None or value is pd.NA or value != value or not str(value).strip()  # noqa: PLR0124 - NaN
+
+
 def _text(value: Any) -> str:
-    """Return a value of a map as the text that a table names it by: 41, 41.0 and "41" are one."""
+    """Return a value of a map as the text that a table names it by: 41, 41.0 and "41" are one; empty ones are ""."""
+    if is_empty(value):
+        return ""
     text = str(value).strip()
     return text.removesuffix(".0").casefold()

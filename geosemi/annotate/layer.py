@@ -1,7 +1,9 @@
 """An existing map as an opinion: a cadastre, an OpenStreetMap extract, last year's land cover, in any crs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,14 @@ from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.warp import Resampling, reproject, transform_bounds
 
-from geosemi.annotate.classtable import ClassTable
+from geosemi.annotate.classtable import ClassTable, is_empty
 from geosemi.annotate.maps import MapReader, Seen
 from geosemi.errors import InputError, LegendError, SceneUnreadable
 from geosemi.geo.affines import applied
-from geosemi.geo.burn import class_column, is_vector
+from geosemi.geo.burn import COLUMNS, class_column, is_vector
 from geosemi.geo.grid import Grid
 from geosemi.geo.raster import RasterFile, open_raster
-from geosemi.geo.vectorfile import POLYGONS, read_shapes
+from geosemi.geo.vectorfile import POLYGONS, read_layers
 from geosemi.geo.window import Window
 
 SILENT = 255
@@ -45,26 +47,18 @@ def reading_layer(path: Path, grid: Grid, table: ClassTable) -> Iterator[MapRead
 class VectorLayer:
     """Shapes with a class column; where those of several classes lie over each other, all are seen.
 
-    Lines and points are as wide as the table says, and left out where it does not.
+    All layers of a file are read. Lines and points are as wide as the table says, and left out where it does not.
     """
 
     def __init__(self, path: Path, grid: Grid, table: ClassTable) -> None:
-        frame = read_shapes(path)
-        if grid.crs is None and frame.crs is not None:
+        layers = read_layers(path)
+        if grid.crs is None and any(frame.crs is not None for frame in layers.values()):
             raise _unplaced(path)
-        if frame.crs is not None and frame.crs != grid.crs:
-            frame = frame.to_crs(grid.crs)
-        column, fields = class_column(frame, table.column)
-        if column is None:
-            asked = f" `{table.column}`" if table.column else ""
-            raise LegendError(
-                f"`{path}` has no class column{asked}; its columns are {fields}",
-                hint="name it with `--column`, or as `column:` in the table of `--map`",
-            )
-        found = {value: table.find(value, int(n)) for value, n in frame[column].value_counts(dropna=False).items()}
-        ids = np.array([SILENT if (k := found.get(v)) is None else k for v in frame[column]], dtype=np.uint8)
-        shapes, self._thin = _areas(frame, grid, [table.width(v) for v in frame[column]])
-        ids[shapely.is_empty(shapes)] = SILENT
+        columns, self._missing = _columns(path, layers, table)
+        parts = [_speaking(layers[name], grid, table, chosen) for name, chosen in columns.items()]
+        shapes, ids = (np.concatenate(arrays) for arrays in zip(*((p.shapes, p.ids) for p in parts), strict=True))
+        self._layers, self._columns, self._thin = list(layers), list(columns), sum(part.thin for part in parts)
+        self._unplaced = [n for n in columns if layers[n].crs is None and grid.crs is not None]
         if (ids == SILENT).all():
             raise _only_thin(path) if self._thin else _nothing(path, table)
         inside = shapely.intersects(shapes, shapely.box(0, 0, grid.width, grid.height))
@@ -91,7 +85,10 @@ class VectorLayer:
 
     def record(self) -> Mapping[str, Any]:
         """Return how many shapes speak, and what does not."""
-        return {"shapes": len(self._shapes), "without_width": self._thin, "unknown": self._table.unknown}
+        silent = [name for name in self._layers if name not in self._columns]
+        told = {"missing_columns": self._missing, "without_column": silent, "without_crs": self._unplaced}
+        known = {"shapes": len(self._shapes), "without_width": self._thin, "unknown": self._table.unknown}
+        return known | {name: layers for name, layers in told.items() if layers}
 
 
 class RasterLayer:
@@ -171,6 +168,67 @@ class RasterLayer:
         top, left = int(np.floor(min(rows))) - _MARGIN, int(np.floor(min(cols))) - _MARGIN
         height, width = int(np.ceil(max(rows))) + _MARGIN - top, int(np.ceil(max(cols))) + _MARGIN - left
         return Window(top, left, height, width).intersection(mine.window)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a layer says: areas in pixels, their classes (255: silent), and how many shapes have no width."""
+
+    shapes: npt.NDArray[np.object_]
+    ids: npt.NDArray[np.uint8]
+    thin: int
+
+
+def _columns(
+    path: Path, layers: Mapping[str, gpd.GeoDataFrame], table: ClassTable
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the class columns of the layers that have any, and those that were asked for and are in none.
+
+    Raises:
+        LegendError: no layer has one.
+    """
+    fields = {name: class_column(frame, None)[1] for name, frame in layers.items()}
+    every = {c for names in fields.values() for c in names}
+    asked = table.columns
+    if not asked:  # one for all of them: `landuse` of the areas must not bring in the `name` of the shops
+        asked = next(
+            (tuple(c for c in every if c.casefold() == name) for name in COLUMNS if name in _folded(every)), ()
+        )
+    missing = [c for c in asked if c not in every]
+    if len(missing) == len(asked):
+        named = f" `{'`, `'.join(missing)}`" if missing else ""
+        where = "; ".join(f"those of `{name}` are {names}" for name, names in fields.items())
+        columns = f"its columns are {next(iter(fields.values()))}" if len(fields) == 1 else where
+        raise LegendError(
+            f"`{path}` has no class column{named}; {columns}",
+            hint="name it with `--column`, or as `column:` in the table of `--map`",
+        )
+    found = {name: [c for c in asked if c in names] for name, names in fields.items()}
+    return {name: columns for name, columns in found.items() if columns}, missing
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, Hashable) else str(value)  # lists of words and the like
+
+
+def _folded(names: Iterable[str]) -> set[str]:
+    return {name.casefold() for name in names}
+
+
+def _speaking(frame: gpd.GeoDataFrame, grid: Grid, table: ClassTable, columns: Sequence[str]) -> _Part:
+    """Return what a layer says; of several columns the first one that is not empty speaks."""
+    if frame.crs is not None and frame.crs != grid.crs:
+        frame = frame.to_crs(grid.crs)
+    rows = zip(*(map(_plain, frame[c]) for c in columns), strict=True)
+    said = [
+        next(((c, v) for c, v in zip(columns, row, strict=True) if not is_empty(v)), (columns[-1], None))
+        for row in rows
+    ]
+    found = {(c, v): table.find(v, n, column=c) for (c, v), n in Counter(said).most_common()}
+    ids = np.array([SILENT if (k := found[pair]) is None else k for pair in said], dtype=np.uint8)
+    shapes, thin = _areas(frame, grid, [table.width(v, column=c) for c, v in said])
+    ids[shapely.is_empty(shapes)] = SILENT
+    return _Part(shapes, ids, thin)
 
 
 def _areas(frame: gpd.GeoDataFrame, grid: Grid, widths: Sequence[float | None]) -> tuple[npt.NDArray[np.object_], int]:

@@ -1,9 +1,10 @@
 """Opinions of a scene from a map or from labels: the two ways that need no model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from geosemi.annotate.classtable import ClassTable
 from geosemi.annotate.layer import reading_layer
@@ -52,14 +53,24 @@ def annotate_from_layer(
     with reading_layer(path, scene.grid, table) as reader:
         key = {"provider": "layer", "file": path.name, "sha256": sha256_of(path)}
         facts = write_map(scene, reader, out, legend=table.legend, key=key, on_progress=on_progress)
-        thin = reader.record().get("without_width")
-    warnings = []
-    if table.unknown:
-        some = ", ".join(f"{name} ({count:,})" for name, count in list(table.unknown.items())[:5])
-        warnings.append(f"values of `{path.name}` that mean no class: {some}")
-    if thin:
-        warnings.append(f"{thin:,} lines and points of `{path.name}` are left out: no `widths:` says how wide they are")
-    return replace(facts, warnings=tuple(warnings))
+        warnings = tuple(_warnings(path.name, reader.record()))
+    return replace(facts, warnings=warnings)
+
+
+def _warnings(name: str, record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a person should know of a map that was read."""
+    if layers := record.get("without_crs"):
+        which = f" (layers {', '.join(layers)})" if len(layers) > 1 else ""
+        yield f"`{name}`{which} has no coordinate system: its coordinates are taken to be in that of the scene"
+    if columns := record.get("missing_columns"):
+        yield f"`{name}` has no column {', '.join(columns)}"
+    if layers := record.get("without_column"):
+        yield f"layers of `{name}` without a class column are left out: {', '.join(layers)}"
+    if unknown := record.get("unknown"):
+        some = ", ".join(f"{value} ({count:,})" for value, count in list(unknown.items())[:5])
+        yield f"values of `{name}` that mean no class: {some}"
+    if thin := record.get("without_width"):
+        yield f"{thin:,} lines and points of `{name}` are left out: no `widths:` says how wide they are"
 
 
 def annotate_from_labels(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import pyogrio
-from pyogrio.errors import DataSourceError
+from pyogrio.errors import DataLayerError, DataSourceError
 
 from geosemi.errors import SceneUnreadable
 from geosemi.geo.gate import head_of
@@ -21,18 +21,26 @@ def read_polygons(path: Path) -> gpd.GeoDataFrame:
     """Return the polygons of a GeoPackage, GeoJSON, Shapefile or FlatGeobuf; lines, points and empty ones are left out.
 
     Raises:
-        SceneUnreadable: the file is missing, of another format, damaged, or holds no polygons.
+        SceneUnreadable: the file is missing, of another format, damaged, holds no polygons, or several layers of them.
     """
     # lines and points would be burnt one pixel wide; they are no areas
-    frame = read_shapes(path)
-    frame = frame[frame.geom_type.isin(POLYGONS)]
-    if frame.empty:
+    found = {name: frame[frame.geom_type.isin(POLYGONS)] for name, frame in read_layers(path).items()}
+    found = {name: frame for name, frame in found.items() if not frame.empty}
+    if not found:
         raise SceneUnreadable(f"`{path}` holds no polygons", hint="export the layer again, as polygons")
-    return frame
+    if len(found) > 1:  # which of them is meant, labels or the outline of the project, no program can know
+        names = ", ".join(f"`{name}`" for name in found)
+        raise SceneUnreadable(
+            f"`{path}` holds polygons in {len(found)} layers: {names}",
+            hint=f"keep the one that is meant, e.g. `ogr2ogr one.gpkg {path.name} {next(iter(found))}`",
+        )
+    return next(iter(found.values()))
 
 
-def read_shapes(path: Path) -> gpd.GeoDataFrame:
-    """Return polygons, lines and points of a GeoPackage, GeoJSON, Shapefile or FlatGeobuf; empty ones are left out.
+def read_layers(path: Path) -> dict[str, gpd.GeoDataFrame]:
+    """Return polygons, lines and points of a GeoPackage, GeoJSON, Shapefile or FlatGeobuf, by layer.
+
+    Empty shapes, layers without shapes and tables without geometry, such as styles, are left out.
 
     Raises:
         SceneUnreadable: the file is missing, of another format, damaged, or holds no shapes.
@@ -48,11 +56,16 @@ def read_shapes(path: Path) -> gpd.GeoDataFrame:
     if not head_of(path).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(magic):
         raise unreadable
     try:
-        frame = pyogrio.read_dataframe(path, layer=0)  # our own GeoPackages have a second one, with styles
-    except DataSourceError as error:
+        names = [str(name) for name, kind in pyogrio.list_layers(path).tolist() if kind is not None]
+        frames = {name: pyogrio.read_dataframe(path, layer=name) for name in names}
+    except (DataSourceError, DataLayerError) as error:
         raise unreadable from error
-    if isinstance(frame, gpd.GeoDataFrame):  # a table without geometry is a plain DataFrame
-        frame = frame[frame.geom_type.notna() & ~frame.is_empty]
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
+    found = {
+        name: frame[frame.geom_type.notna() & ~frame.is_empty]
+        for name, frame in frames.items()
+        if isinstance(frame, gpd.GeoDataFrame)
+    }
+    found = {name: frame for name, frame in found.items() if not frame.empty}
+    if not found:
         raise SceneUnreadable(f"`{path}` holds no polygons", hint="export the layer again, as polygons")
-    return frame
+    return found

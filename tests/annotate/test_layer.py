@@ -104,7 +104,7 @@ def test_polygons_in_another_crs(tmp_path: Path):
     frame = gpd.GeoDataFrame({"landuse": ["forest", "80"]}, geometry=shapes, crs=UTM).to_crs(4326)
     path = tmp_path / "map.gpkg"
     frame.to_file(path)
-    seen = seen_of(path, ClassTable({"80": 0}, LEGEND, column="landuse"))
+    seen = seen_of(path, ClassTable({"80": 0}, LEGEND, columns=("landuse",)))
     wood, water = np.zeros(GRID.shape, bool), np.zeros(GRID.shape, bool)
     wood[40:200, 20:120] = True
     water[80:160, 80:200] = True
@@ -158,22 +158,101 @@ def test_lines_and_points_are_as_wide_as_the_table_says(tmp_path: Path, epsg: in
 def test_lines_without_a_width_are_counted_and_left_out(tmp_path: Path):
     path = roads(tmp_path / "osm.gpkg", 4326)
     scene = write(tmp_path / "scene.tif", np.ones((3, 300, 400), np.uint8))
-    table = ClassTable({"primary": 2, "path": 2, "single tree": 1}, LEGEND, column="kind", widths={"primary": 10})
+    table = ClassTable({"primary": 2, "path": 2, "single tree": 1}, LEGEND, columns=("kind",), widths={"primary": 10})
     facts = annotate_from_layer(scene, tmp_path / "out.tif", path, table=table)
     assert facts.warnings == ("2 lines and points of `osm.gpkg` are left out: no `widths:` says how wide they are",)
     frame = gpd.read_file(path).iloc[:2]
     frame.to_file(tmp_path / "lines.gpkg")
-    bare = ClassTable({"primary": 2, "path": 2}, LEGEND, column="kind")
+    bare = ClassTable({"primary": 2, "path": 2}, LEGEND, columns=("kind",))
     with pytest.raises(LegendError, match="holds lines or points alone") as caught:
         seen_of(tmp_path / "lines.gpkg", bare)
     assert "widths" in caught.value.hint
+
+
+def extract(path: Path) -> Path:
+    """What ogr2ogr makes of OpenStreetMap: a layer for each kind of shape, each with columns of its own."""
+    x, y = 450_000, 40_000  # upper left corner; half a metre a pixel
+
+    def box(left: float, top: float) -> shapely.Polygon:
+        return shapely.box(x + left, y - top - 10, x + left + 10, y - top)
+
+    def put(layer: str, shapes: list, **columns: list) -> None:
+        frame = gpd.GeoDataFrame({"osm_id": "1", **columns}, geometry=shapes, crs=UTM)
+        frame.to_crs(4326).to_file(path, layer=layer)
+
+    put("points", [shapely.Point(x + 100, y - 100)], name=["Water Lane"], highway=["crossing"])
+    road = shapely.LineString([(x + 20, y - 60), (x + 180, y - 60)])
+    put("lines", [road], name=["Water Lane"], highway=["residential"])
+    put(
+        "multipolygons",
+        [box(0, 0), box(20, 0), box(40, 0), box(60, 0), box(80, 0), box(100, 0)],
+        building=["yes", None, "", "house", None, "no"],
+        landuse=[None, "forest", None, "forest", None, "forest"],
+        natural=[None, "water", "water", None, None, None],
+    )
+    put("other_relations", [shapely.GeometryCollection([box(0, 0)])], type=["site"])
+    return path
+
+
+def test_all_layers_of_an_extract_are_read_and_the_first_column_that_says_something_speaks(tmp_path: Path):
+    """Only the first layer was read, and of it one column."""
+    path, table_file = extract(tmp_path / "osm.gpkg"), tmp_path / "table.yaml"
+    table_file.write_text(
+        "column: [building, landuse, natural, highway]\n"
+        "values: {building=*: road, building=no: null, yes: tree, forest: tree, crossing: null}\n"
+        "widths: {highway=*: 5}\n"
+    )
+    table = ClassTable.load(table_file, LEGEND)
+    with reading_layer(path, GRID, table) as reader:
+        seen = reader.read(GRID.window)
+        assert reader.record() == {
+            "shapes": 4, "without_width": 0, "unknown": {"(empty)": 1, "highway=residential": 1},
+            "without_column": ["other_relations"],
+        }  # fmt: skip
+    corners = [seen[:, 10, col].nonzero()[0].tolist() for col in range(10, 240, 40)]
+    assert corners == [[1], [1], [0], [2], [], []]  # `yes` is named itself, `house` is any other building
+    table_file.write_text(table_file.read_text().replace("yes: tree", "building=yes: water, highway=residential: road"))
+    with reading_layer(path, GRID, ClassTable.load(table_file, LEGEND)) as reader:
+        seen = reader.read(GRID.window)
+    assert seen[:, 10, 10].nonzero()[0].tolist() == [0]
+    assert seen[2][:, 200].nonzero()[0].tolist() == [*range(115, 125)]
+
+
+def test_what_was_not_read_of_a_map_is_told(tmp_path: Path):
+    path = extract(tmp_path / "osm.gpkg")
+    scene = write(tmp_path / "scene.tif", np.ones((3, 300, 400), np.uint8))
+    table = ClassTable({"yes": 1, "forest": 1}, LEGEND, columns=("building", "leisure"))
+    facts = annotate_from_layer(scene, tmp_path / "out.tif", path, table=table)
+    assert facts.warnings == (
+        "`osm.gpkg` has no column leisure",
+        "layers of `osm.gpkg` without a class column are left out: points, lines, other_relations",
+        "values of `osm.gpkg` that mean no class: (empty) (3), building=house (1), building=no (1)",
+    )
+    with pytest.raises(
+        LegendError, match=r"no class column `kind`, `sort`; those of `points` are .*; those of `lines`"
+    ):
+        seen_of(path, ClassTable({}, LEGEND, columns=("kind", "sort")))
+    # without a column of its own `landuse` is found; the names of streets and shops stay out
+    with reading_layer(path, GRID, ClassTable.load(None, LEGEND)) as reader:
+        assert reader.record()["without_column"] == ["points", "lines", "other_relations"]
+
+
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")
+def test_a_map_without_a_crs_is_told(tmp_path: Path):
+    frame = gpd.GeoDataFrame({"class": ["tree"]}, geometry=[shapely.box(450_020, 39_900, 450_060, 39_950)])
+    frame.to_file(tmp_path / "map.gpkg")
+    scene = write(tmp_path / "scene.tif", np.ones((3, 300, 400), np.uint8))
+    facts = annotate_from_layer(scene, tmp_path / "out.tif", tmp_path / "map.gpkg", table=TABLE.fresh())
+    assert facts.warnings == (
+        "`map.gpkg` has no coordinate system: its coordinates are taken to be in that of the scene",
+    )
 
 
 def test_a_table_from_a_file(tmp_path: Path):
     path = tmp_path / "table.yaml"
     path.write_text("column: landuse\nvalues: {80: water, Forest: tree, 50: null, '7': road}\n")
     table = ClassTable.load(path, LEGEND)
-    assert table.column == "landuse"
+    assert table.columns == ("landuse",)
     assert [table.find(v) for v in (80, 80.0, "80", "forest", "FOREST ", 50, 7, "wood", "road", 1)] == [
         0, 0, 0, 1, 1, None, 2, 1, 2, 1,
     ]  # fmt: skip
@@ -188,6 +267,7 @@ def test_a_table_from_a_file(tmp_path: Path):
         ("values: [1, 2]", ConfigError, "is no table of classes"),
         ("classes: {1: water}", ConfigError, "is no table of classes"),
         ("widths: {road: wide}", ConfigError, "is no table of classes"),
+        ("column: [landuse, 3]", ConfigError, "is no table of classes"),
         ("widths: {road: -1}", ConfigError, "is no table of classes"),
         ("values: {1: lava}", LegendError, "maps `1` to `lava`"),
     ],

@@ -219,6 +219,18 @@ def test_lines_beside_polygons_are_left_out(tmp_path: Path):
     assert (whole(VectorLabels.load(path, GRID, LEGEND)) != 255).sum() == 64
 
 
+def test_labels_in_one_of_several_layers(tmp_path: Path):
+    """Points and empty tables beside the labels do no harm; of two layers of polygons either may be meant."""
+    path = tmp_path / "a.gpkg"
+    layer(path, [shapely.Point(5, 5)], ["land"], layer="photos")
+    layer(path, [shapely.box(0, 0, 8, 8)], ["water"], layer="labels")
+    assert (whole(VectorLabels.load(path, GRID, LEGEND)) == 2).sum() == 64
+    layer(path, [shapely.box(0, 0, 80, 60)], ["land"], layer="project")
+    with pytest.raises(SceneUnreadable, match="holds polygons in 2 layers: `labels`, `project`") as caught:
+        VectorLabels.load(path, GRID, LEGEND)
+    assert "ogr2ogr one.gpkg a.gpkg labels" in caught.value.hint
+
+
 @pytest.mark.parametrize("content", [b"", b"no layer at all", b'{"type": "FeatureCollection", "features": []}'])
 def test_what_is_no_layer(tmp_path: Path, content: bytes):
     path = tmp_path / "a.geojson"
