@@ -2,23 +2,17 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from geosemi.annotate.boxes import Frame
+from geosemi.annotate.nothing import key_of_name, means_nothing
 from geosemi.errors import ConfigError, LegendError
-from geosemi.legend import Legend
+from geosemi.legend import ClassDef, Legend
 
-# classes that name no thing one could point at; a model that is offered them draws boxes around everything
-NOT_ASKED = frozenset({
-    "ignore", "ignored", "clutter", "background", "clutter background", "unknown", "unlabelled", "unlabeled", "void",
-    "none", "other", "no data", "nodata", "undefined", "unclassified", "invalid",
-})  # fmt: skip
 _NEGATIONS = frozenset({"no", "not", "non", "without", "former"})
-_ARTICLES = frozenset({"a", "an", "the", "some", "several", "many"})
 
 QUESTION = """\
 This is a picture of the ground seen straight from above. Find every visible object and area of these classes:
@@ -65,7 +59,7 @@ class Vocabulary:
                 f"`{unknown[0]}` is no class of `{legend.name}`", hint=f"choose from {', '.join(legend.names)}"
             )
         left_out = {found.id for name in skip if (found := legend.find(name)) is not None}
-        asked = tuple(c.id for c in legend if c.id not in left_out and _key(c.name) not in NOT_ASKED)
+        asked = tuple(c.id for c in legend if c.id not in left_out and not means_nothing(c.name))
         if not asked:
             raise LegendError(
                 f"no class of `{legend.name}` is left to ask for", hint="name at least one real class in the legend"
@@ -80,8 +74,8 @@ class Vocabulary:
     def question(self, frame: Frame, *, width: int, height: int) -> str:
         """Return the question about a picture of that size."""
         lines = [
-            f"- {c.name}" + (f" (also: {', '.join(c.synonyms)})" if c.synonyms else "")
-            for c in self.legend
+            f"- {c.name}" + (f" (also: {', '.join(synonyms)})" if synonyms else "")
+            for c, synonyms in self._named
             if c.id in self.asked
         ]
         places = {
@@ -96,8 +90,12 @@ class Vocabulary:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what decides how an answer is understood: legend and question."""
-        return _sha256([self.legend_digest, self.question_digest])
+        """SHA-256 of what decides what is asked and understood: names and synonyms in their order, and the question.
+
+        Colours do not, so that nobody pays again for another colour.
+        """
+        names = [[c.name, *c.synonyms] for c in self.legend]
+        return _sha256([names, self.question_digest])
 
     @property
     def legend_digest(self) -> str:
@@ -115,7 +113,7 @@ class Vocabulary:
         Case, underscores, plural, articles and numbers behind do not matter; of `large grey buildings` the last word
         counts where the whole is unknown, as in English; `water tower` is a tower, and `no water` nothing.
         """
-        words = _key(label).split()
+        words = key_of_name(label).split()
         if not words or _NEGATIONS & set(words):
             return None
         for first in range(min(len(words), 4)):
@@ -127,30 +125,15 @@ class Vocabulary:
     @cached_property
     def _known(self) -> dict[str, int]:
         known: dict[str, int] = {}
-        for c in self.legend:
-            for name in (c.name, *c.synonyms):
-                known.setdefault(_key(name), c.id)
+        for c, synonyms in self._named:
+            for name in (c.name, *synonyms):
+                known.setdefault(key_of_name(name), c.id)
         return known
 
-
-def _key(text: str) -> str:
-    """Return a name as words that compare: small letters, singular, without articles, remarks and numbers behind."""
-    plain = re.sub(r"\([^)]{0,80}\)", " ", text.casefold())
-    plain = re.sub(r"[\s_\-/]+", " ", re.sub(r"[^\w\s/-]", " ", plain)).strip()
-    words = plain.split()
-    while len(words) > 1 and words[-1].isdecimal():
-        words.pop()
-    while len(words) > 1 and words[0] in _ARTICLES:
-        words.pop(0)
-    return " ".join([*words[:-1], _singular(words[-1])]) if words else ""
-
-
-def _singular(word: str) -> str:
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if len(word) > 4 and word.endswith(("ches", "shes", "xes", "sses")):
-        return word[:-2]
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
+    @cached_property
+    def _named(self) -> list[tuple[ClassDef, list[str]]]:
+        """All classes with those of their synonyms that mean something: `barren` may be `no data` elsewhere."""
+        return [(c, [word for word in c.synonyms if not means_nothing(word)]) for c in self.legend]
 
 
 def _sha256(value: Any) -> str:

@@ -49,8 +49,13 @@ def test_a_class_that_is_not_asked_for_is_never_found_and_hides_its_words():
 
 
 @pytest.mark.parametrize(
-    "name", ["Clutter", "background", "No Data", "no-data", "ignore", "unknown", "Other", "unlabelled"]
-)
+    "name",
+    [
+        "Clutter", "background", "No Data", "no-data", "ignore", "unknown", "Other", "unlabelled", "background/clutter",
+        "unlabeled 255", "No label", "unlabelled area", "unknown class", "Other land", "Void area", "not classified", "null",
+        "N/A", "no_data_value", "Ignored pixels", "others", "(no data)", "clutter (5)", "Background or unknown",
+    ],
+)  # fmt: skip
 def test_nobody_is_asked_for_nothing(name):
     legend = Legend((ClassDef(0, name, "#000000"), ClassDef(1, "water", "#0000ff")))
     question = Vocabulary.of(legend).question(Frame.MILLE, width=896, height=896)
@@ -59,6 +64,27 @@ def test_nobody_is_asked_for_nothing(name):
     with pytest.raises(LegendError, match="no class of `legend` is left") as caught:
         Vocabulary.of(Legend((ClassDef(0, name, "#000000"),)))
     assert "real class" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bare land", "other buildings", "Other vegetation", "non-forest", "non land", "land", "ground", "Open area",
+        "barren", "waste land", "class 1", "Land use", "unpaved ground", "no parking", "surface", "cluttered yard",
+    ],
+)  # fmt: skip
+def test_real_classes_are_asked_for(name):
+    legend = Legend((ClassDef(0, name, "#000000"),))
+    assert f"- {name}\n" in Vocabulary.of(legend).question(Frame.MILLE, width=896, height=896)
+
+
+def test_a_synonym_that_means_nothing_is_neither_asked_for_nor_understood():
+    words = ("background", "bare soil", "no data")
+    legend = Legend((ClassDef(0, "barren", "#000000", words), ClassDef(1, "lake", "#0000ff", ("Unknown area",))))
+    vocabulary = Vocabulary.of(legend)
+    question = vocabulary.question(Frame.MILLE, width=896, height=896)
+    assert "- barren (also: bare soil)\n- lake\n" in question
+    assert [vocabulary.find(word) for word in ("background", "unknown area", "bare soils")] == [None, None, 0]
 
 
 @pytest.mark.parametrize("frame", Frame)
@@ -75,6 +101,15 @@ def test_the_digest_changes_with_what_decides_the_meaning():
     assert VOCABULARY.digest == Vocabulary.of(POTSDAM).digest
     others = [Vocabulary.of(POTSDAM, skip=("car",)), Vocabulary.of(Legend(POTSDAM.classes[:5]))]
     assert len({VOCABULARY.digest, *(v.digest for v in others)}) == 3
+
+
+def test_a_colour_decides_nothing():
+    first = POTSDAM.classes[0]
+    painted = Legend((ClassDef(0, first.name, "#123456", first.synonyms), *POTSDAM.classes[1:]))
+    renamed = Legend((ClassDef(0, first.name, first.colour, ("road",)), *POTSDAM.classes[1:]))
+    assert Vocabulary.of(painted).digest == VOCABULARY.digest
+    assert Vocabulary.of(painted).legend_digest != VOCABULARY.legend_digest
+    assert Vocabulary.of(renamed).digest != VOCABULARY.digest
 
 
 def test_a_question_of_ones_own(tmp_path: Path):
