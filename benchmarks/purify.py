@@ -119,8 +119,11 @@ def quality(options: argparse.Namespace) -> None:
         print(f"recall {recall:g}: {zero_crossing(xs, [statistics.mean(gains) for _, gains in points])}")
         for seed in range(options.seeds):
             print(f"  seed {seed}: {zero_crossing(xs, [gains[seed] for _, gains in points])}")
-    kind = "-exclusive" if options.exclusive else ""
-    curve(options.out / f"quality-{options.on}{kind}.png", curves)
+    kind = ", one class a pixel" if options.exclusive else ""
+    store = place.folder / f"quality{'-exclusive' if options.exclusive else ''}.json"
+    store.write_text(json.dumps({f"recall {recall:g} asked for{kind}": points for recall, points in curves.items()}))
+    drawn = [json.loads(path.read_text()) for path in sorted(place.folder.glob("quality*.json"))]
+    curve(options.out / f"quality-{options.on}.png", {label: c for part in drawn for label, c in part.items()})
 
 
 def layers(options: argparse.Namespace) -> None:
@@ -412,15 +415,15 @@ def dots(path: Path, found: Mapping[str, Sequence[float]]) -> None:
     print(f"\npicture: {path}")
 
 
-def curve(path: Path, curves: Mapping[float, Curve]) -> None:
-    """Draw the gain over the precision that was left, a line for each recall."""
+def curve(path: Path, curves: Mapping[str, Curve]) -> None:
+    """Draw the gain over the precision that was left, a line for each kind of opinion."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
     axes.axhline(0, color="#404040", lw=1)
-    for number, (recall, points) in enumerate(curves.items()):
+    for number, (label, points) in enumerate(curves.items()):
         colour = ("#2a6f97", "#d1495b", "#5b8e3e", "#8c6bb1")[number % 4]
         xs, means = [x for x, _ in points], [statistics.mean(gains) for _, gains in points]
-        axes.plot(xs, means, "-", color=colour, label=f"recall {recall:g} asked for")
+        axes.plot(xs, means, "-", color=colour, label=label)
         for x, gains in points:
             axes.plot([x] * len(gains), gains, "o", color=colour, alpha=0.35, ms=4)
     axes.set_xlabel("precision of the opinion, mean of the classes")
