@@ -21,7 +21,7 @@ class ClassTable:
 
     Attributes:
         values: text of a value → class id, or None where it says nothing. `building=yes` is that value of that column
-            alone, `building=*` any other value of it.
+            alone, `building=*` any other value of it; both come before the value alone.
         columns: of a vector layer; the first one that is not empty speaks. None to find one by its name.
         legend: decides on values that the table does not name, by names, synonyms and numbers.
         widths: metres of lines and points on the ground, by value or by name of a class.
@@ -96,7 +96,8 @@ class ClassTable:
 def _keys(text: str, column: str) -> list[str]:
     """Return the names that a table may have for a value, the most special first."""
     of = f"{column.casefold()}="
-    return [of + text, text, *([f"{of}*"] if text else [])] if column else [text]
+    # of `building=residential`, `building=*` knows more than `residential`, which was written for the landuse
+    return [of + text, *([f"{of}*"] if text else []), text] if column else [text]
 
 
 def _columns(value: Any) -> tuple[str, ...] | None:

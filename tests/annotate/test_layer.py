@@ -199,7 +199,8 @@ def test_all_layers_of_an_extract_are_read_and_the_first_column_that_says_someth
     path, table_file = extract(tmp_path / "osm.gpkg"), tmp_path / "table.yaml"
     table_file.write_text(
         "column: [building, landuse, natural, highway]\n"
-        "values: {building=*: road, building=no: null, yes: tree, forest: tree, crossing: null}\n"
+        "values: {building=*: road, building=no: null, building=yes: tree, house: water, "
+        "forest: tree, crossing: null}\n"
         "widths: {highway=*: 5}\n"
     )
     table = ClassTable.load(table_file, LEGEND)
@@ -210,12 +211,29 @@ def test_all_layers_of_an_extract_are_read_and_the_first_column_that_says_someth
             "without_column": ["other_relations"],
         }  # fmt: skip
     corners = [seen[:, 10, col].nonzero()[0].tolist() for col in range(10, 240, 40)]
-    assert corners == [[1], [1], [0], [2], [], []]  # `yes` is named itself, `house` is any other building
-    table_file.write_text(table_file.read_text().replace("yes: tree", "building=yes: water, highway=residential: road"))
+    assert corners == [[1], [1], [0], [2], [], []]  # `building=*` before `house`, after `building=yes`
+    table_file.write_text(
+        table_file.read_text().replace("building=yes: tree", "building=yes: water, highway=residential: road")
+    )
     with reading_layer(path, GRID, ClassTable.load(table_file, LEGEND)) as reader:
         seen = reader.read(GRID.window)
     assert seen[:, 10, 10].nonzero()[0].tolist() == [0]
     assert seen[2][:, 200].nonzero()[0].tolist() == [*range(115, 125)]
+
+
+def test_the_table_of_the_documentation_reads_an_extract(tmp_path: Path):
+    page = (Path(__file__).parents[2] / "docs" / "annotate.md").read_text(encoding="utf-8")
+    (tmp_path / "osm.yaml").write_text(page.split("`osm.yaml`:\n\n```yaml\n")[1].split("```")[0])
+    names = ("road", "building", "grass", "tree", "water")
+    legend = Legend(tuple(ClassDef(k, name, "#123456") for k, name in enumerate(names)))
+    table = ClassTable.load(tmp_path / "osm.yaml", legend)
+    with reading_layer(extract(tmp_path / "osm.gpkg"), GRID, table) as reader:
+        seen = reader.read(GRID.window)
+    assert [seen[:, 10, col].nonzero()[0].tolist() for col in range(10, 240, 40)] == [[1], [4], [4], [1], [], []]
+    assert seen[0][:, 200].sum() == 12  # six metres
+    assert table.find("residential", column="building") == 1
+    assert table.find("residential", column="landuse") is None
+    assert table.unknown == {"(empty)": 1, "highway=crossing": 1}
 
 
 def test_what_was_not_read_of_a_map_is_told(tmp_path: Path):
