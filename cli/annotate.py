@@ -1,6 +1,5 @@
 """`geosemi annotate`: what others see in scenes becomes opinion rasters, which purify pseudo-labels."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +23,18 @@ PROVIDERS = (*ASKED, "layer", "labels")
 MODEL, SERVER = "Providers qwen and openai: vision-language models", "Provider openai: a server"
 
 
+# options by the providers that they mean something to, as the parameters are called
+BELONGING: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("layer",): ("layer", "table", "column"),
+    ("labels",): ("labels", "precision", "recall", "shift", "exclusive", "seed"),
+    ("qwen",): ("revision", "batch", "four_bit"),
+    ("openai",): ("url", "key_env", "frame", "workers", "timeout", "budget", "price", "max_requests"),
+    ASKED: ("model", "refine", "tile", "overlap", "picture", "bands", "skip", "prompt", "max_tokens", "device"),
+}
+
+
 def annotate(
+    context: typer.Context,
     scenes: Annotated[
         list[str], typer.Argument(help="GeoTIFFs, PNGs, JPEGs, folders, patterns, VRTs or URLs.", metavar="SCENE…")
     ],
@@ -189,9 +199,7 @@ def annotate(
         raise ConfigError(f"`--provider {provider}` is not known", hint=f"choose {', '.join(PROVIDERS)}")
     if dry_run and provider not in ASKED:
         raise ConfigError(f"`--dry-run` counts questions, and nobody is asked by `{provider}`", hint="leave it out")
-    _require_fitting(provider, {"layer": layer, "map": table, "column": column}, "layer")
-    simulated = {"labels": labels, "precision": precision, "recall": recall, "shift": shift, "exclusive": exclusive}
-    _require_fitting(provider, simulated, "labels")
+    _require_fitting(provider, context)
     wishes = Wishes(
         provider, model, revision, url, key_env, frame, max_tokens=max_tokens, workers=workers, timeout=timeout,
         batch=batch, device=device, four_bit=four_bit, refine=refine, budget=budget, price=price,
@@ -207,23 +215,30 @@ def annotate(
     sources = find_scenes(scenes)
     with stop_on_signals() as stop:
         if dry_run:
-            talk.plan(sources, console, stop)
+            talk.plan(sources, console, stop, overwrite=overwrite)
         elif provider in ASKED:
             talk.hold(sources, console, stop, overwrite=overwrite)
         else:
             run(sources, out, work, console, stop, overwrite=overwrite)
 
 
-def _require_fitting(provider: str, given: Mapping[str, object], belongs: str) -> None:
+def _require_fitting(provider: str, context: typer.Context) -> None:
     """Refuse options of another provider: whoever gives a map and forgets who speaks would wait for a model."""
     from geosemi.errors import ConfigError
 
-    named = [name for name, value in given.items() if value]
-    if named and provider != belongs:
-        raise ConfigError(
-            f"`--{named[0]}` belongs to `--provider {belongs}`, and `{provider}` was asked for",
-            hint=f"add `--provider {belongs}`, or leave `--{named[0]}` out",
-        )
+    given = {p.name: p.opts[0] for p in context.command.params if p.name and _is_typed(context, p.name)}
+    for providers, names in BELONGING.items():
+        option = next((given[name] for name in names if name in given), None)
+        if option is not None and provider not in providers:
+            raise ConfigError(
+                f"`{option}` belongs to `--provider {'` or `'.join(providers)}`, and `{provider}` was asked for",
+                hint=f"add `--provider {providers[0]}`, or leave `{option}` out",
+            )
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _tiles(*, bands: str, **sizes: int) -> "TileSettings":

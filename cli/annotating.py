@@ -40,7 +40,7 @@ def run(
         target = out / f"{scene.name}.tif"
         if len(scenes) > 1:
             console.print(f"scene    {number} of {len(scenes)}: {scene.name}", markup=False)
-            if target.exists() and not overwrite:
+            if is_kept(scene, out, of=len(scenes), overwrite=overwrite):
                 console.print(f"kept     {target}, which exists; `--overwrite` makes it anew", markup=False)
                 continue
         try:
@@ -60,6 +60,11 @@ def run(
                 for text, times in Counter("; ".join(error.lines) for error in failed).items()
             ],
         )
+
+
+def is_kept(scene: "SceneSource", out: Path, *, of: int, overwrite: bool) -> bool:
+    """Tell whether a scene is left as it is; the only one is not, but refused."""
+    return of > 1 and not overwrite and (out / f"{scene.name}.tif").exists()
 
 
 def folder_for(out: Path) -> None:

@@ -92,12 +92,13 @@ class Conversation:
                 console, stop, overwrite=overwrite, kept="answers so far are kept",
             )  # fmt: skip
 
-    def plan(self, scenes: "Sequence[SceneSource]", console: "Console", stop: "StopFlag") -> None:
+    def plan(self, scenes: "Sequence[SceneSource]", console: "Console", stop: "StopFlag", *, overwrite: bool) -> None:
         """Print what asking would take; nothing is asked and nothing written."""
         from contextlib import ExitStack
 
         from geosemi.annotate.plan import Plan, plan_scene
         from geosemi.annotate.store import NAME, AnswerStore
+        from geosemi.cli.annotating import is_kept
         from geosemi.cli.bar import bar
 
         manners, vocabulary, plan = manners_of(self.wishes), self.vocabulary, Plan()
@@ -105,6 +106,9 @@ class Conversation:
             there = self.wishes.provider == "openai" and (self.out / NAME).is_file()
             store = stack.enter_context(AnswerStore(self.out / NAME)) if there else None
             for scene in scenes:
+                if is_kept(scene, self.out, of=len(scenes), overwrite=overwrite):
+                    console.print(f"kept     {scene.name} has an opinion; nobody would be asked", markup=False)
+                    continue
                 with bar(
                     console, f"counting {scene.name}", stop, kept="nothing was asked", hint="run it again"
                 ) as tell:
@@ -127,7 +131,10 @@ def _lines(plan: "Plan", wishes: Wishes) -> Iterator[str]:
     from geosemi.annotate.plan import USUAL_ANSWER
 
     ground = "" if plan.km2 is None else f"; {plan.km2:,.4g} km²"
-    yield f"tiles    {plan.ask:,} to ask, {plan.known:,} answered before, {plan.empty:,} all nodata{ground}"
+    # answers of a model on this machine are filed under what it knows when it is loaded: revision, number format
+    counted = wishes.provider == "openai"
+    known = f"{plan.known:,} answered before" if counted else "those answered before included"
+    yield f"tiles    {plan.ask:,} to ask, {known}, {plan.empty:,} all nodata{ground}"
     yield f"tokens   about {plan.tokens_in:,} in, at most {plan.ask * wishes.max_tokens:,} out"
     prices = budget_of(wishes)
     if prices.price_in + prices.price_out:

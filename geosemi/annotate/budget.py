@@ -53,8 +53,9 @@ class Budget:
                     hint="answers so far are kept: run the same command again to go on",
                 )
             if self.money is not None and self.spent + self._held + worst > self.money:
+                waiting = f", and at most {self._held:.4g} by requests under way" if self._held > 1e-12 else ""
                 raise ResourceError(
-                    f"the next request could exceed `--budget {self.money:g}`; {self.spent:.4g} is spent",
+                    f"the next request could exceed `--budget {self.money:g}`; {self.spent:.4g} is spent{waiting}",
                     hint="answers so far are kept: run the same command again with a new budget to go on",
                 )
             self.sent += 1

@@ -1,6 +1,7 @@
 """`geosemi annotate` on the terminal, and training that reads what it wrote."""
 
 import csv
+import inspect
 import json
 import re
 import shlex
@@ -15,6 +16,7 @@ import shapely
 from commands import parse
 
 from geosemi.cli import main as cli
+from geosemi.cli.annotate import BELONGING, annotate
 from geosemi.geo.opinion import reading_opinion
 from geosemi.geo.raster import open_raster
 from geosemi.legend import Legend
@@ -143,6 +145,14 @@ def test_simulated_opinions_say_so_everywhere(sample: Path, monkeypatch: pytest.
         assert reader.read(grid.window).any()
 
 
+def test_every_option_belongs_to_somebody_or_to_all():
+    named = [name for names in BELONGING.values() for name in names]
+    parameters = set(inspect.signature(annotate).parameters)
+    assert len(named) == len(set(named))
+    assert parameters - set(named) == {"context", "scenes", "legend", "out", "provider", "dry_run", "overwrite"}
+    assert set(named) <= parameters
+
+
 @pytest.mark.parametrize(
     ("words", "code", "cause"),
     [
@@ -155,6 +165,16 @@ def test_simulated_opinions_say_so_everywhere(sample: Path, monkeypatch: pytest.
             "`--recall` belongs to `--provider labels`",
         ),
         (["--provider", "labels"], 2, "needs labels"),
+        (["--url", "http://localhost:8000/v1"], 2, "`--url` belongs to `--provider openai`, and `qwen` was"),
+        (["--max-requests", "5"], 2, "`--max-requests` belongs to `--provider openai`"),
+        (["--provider", "openai", "--revision", "abc"], 2, "`--revision` belongs to `--provider qwen`, and `openai`"),
+        (["--provider", "openai", "--four-bit"], 2, "`--four-bit` belongs to `--provider qwen`"),
+        (
+            ["--provider", "layer", "--layer", "a.gpkg", "--tile", "512"],
+            2,
+            "`--tile` belongs to `--provider qwen` or `o",
+        ),
+        (["--provider", "layer", "--layer", "a.gpkg", "--seed", "0"], 2, "`--seed` belongs to `--provider labels`"),
         (["--provider", "labels", "--labels", "none"], 3, "`none` does not exist"),
     ],
 )

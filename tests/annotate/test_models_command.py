@@ -146,8 +146,23 @@ def test_a_server_from_the_terminal(place: Path, monkeypatch: pytest.MonkeyPatch
         assert "0 to ask, 12 answered before" in capfd.readouterr().out
         assert call(monkeypatch, *asked) == 4
         assert "exists" in capfd.readouterr().err
+        painted(place / "other.tif")
+        both = [asked[0], place / "other.tif", *asked[1:], "--dry-run"]
+        assert call(monkeypatch, *both) == 0
+        said = capfd.readouterr()
+        assert "kept     scene has an opinion" in said.err
+        assert "0 to ask, 12 answered before" in said.out  # of the other one, whose pixels are the same
+        assert call(monkeypatch, *both, "--overwrite") == 0
+        assert "0 to ask, 24 answered before" in capfd.readouterr().out
     for path in (place / "opinions").iterdir():
         assert b"secret-key" not in path.read_bytes()
+
+
+def test_counting_for_a_model_on_this_machine_says_what_it_cannot_count(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd
+):
+    assert call(monkeypatch, *words(place, "--tile", 256, "--dry-run")) == 0
+    assert "12 to ask, those answered before included, 0 all nodata" in capfd.readouterr().out
 
 
 def test_half_characters_of_an_answer_do_not_stop_a_scene(place: Path, monkeypatch: pytest.MonkeyPatch, capfd):

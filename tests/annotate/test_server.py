@@ -343,6 +343,16 @@ def test_money_is_reserved_before_it_is_spent():
     assert len(chat.requests) >= 2
 
 
+def test_money_of_requests_under_way_is_told():
+    budget = Budget(money=1, price_in=1e6)
+    budget.reserve(1, 0)
+    with pytest.raises(ResourceError, match=r"0 is spent, and at most 1 by requests under way$"):
+        budget.reserve(1, 0)
+    budget.settle(1, 0, None)
+    with pytest.raises(ResourceError, match=r"; 1 is spent$"):
+        budget.reserve(1, 0)
+
+
 def test_tries_that_fail_are_paid_for_as_well():
     with chat_server(lambda call: call.send(500, b"")) as chat:
         budget = Budget(requests=2)

@@ -52,8 +52,9 @@ def test_a_class_that_is_not_asked_for_is_never_found_and_hides_its_words():
     "name",
     [
         "Clutter", "background", "No Data", "no-data", "ignore", "unknown", "Other", "unlabelled", "background/clutter",
-        "unlabeled 255", "No label", "unlabelled area", "unknown class", "Other land", "Void area", "not classified", "null",
-        "N/A", "no_data_value", "Ignored pixels", "others", "(no data)", "clutter (5)", "Background or unknown",
+        "unlabeled 255", "No label", "unlabelled area", "unknown class", "Other land", "Void area", "null",
+        "not classified", "N/A", "no_data_value", "Ignored pixels", "others", "(no data)",
+        "clutter (5)", "Background or unknown",
     ],
 )  # fmt: skip
 def test_nobody_is_asked_for_nothing(name):
