@@ -6,6 +6,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,21 @@ QUERY = Query(np.arange(56 * 84 * 3, dtype=np.uint8).reshape(56, 84, 3), "What i
 def speaker(url: str, **values: object) -> ServerSpeaker:
     defaults = {"model": "qwen3-vl", "frame": Frame.MILLE, "tries": 3, "timeout": 5.0, "sleep": lambda _: None}
     return ServerSpeaker(url, **{**defaults, **values})
+
+
+@contextmanager
+def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
+    """Serve on a free port of this machine, and return which."""
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def test_a_request_and_its_answer():
@@ -147,6 +163,37 @@ def test_a_dripping_head_does_not_outlast_the_deadline_when_all_is_given_up():
     assert isinstance(caught[0], ResourceError)
 
 
+@pytest.mark.parametrize(
+    ("begin", "drop"), [(b"\x16\x03\x03\x40\x00", b"\x02"), (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a")]
+)
+def test_a_handshake_and_a_proxy_that_drip_are_left(begin: bytes, drop: bytes, monkeypatch: pytest.MonkeyPatch):
+    """Before anything is asked: TLS's first record, or what a proxy says to CONNECT, comes byte by byte."""
+    heard: list[bytes] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            heard.append(self.request.recv(4000))
+            end = time.monotonic() + 30
+            with suppress(OSError):
+                self.request.sendall(begin)
+                while time.monotonic() < end:
+                    self.request.sendall(drop)
+                    time.sleep(0.02)
+
+    begun = time.monotonic()
+    for name in ("https_proxy", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(Handler) as port:
+        url = f"https://127.0.0.1:{port}/v1"
+        if begin.startswith(b"HTTP"):
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+            url = "https://a.example/v1"
+        with pytest.raises(ResourceError, match="no end of the answer"):
+            speaker(url, timeout=0.3, tries=1).ask([QUERY])
+        assert time.monotonic() - begun < 10
+    assert len(heard) == 1
+
+
 def test_an_endless_100_continue_is_left():
     def behave(call: Call) -> None:
         end = time.monotonic() + 30
@@ -180,17 +227,12 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
                 heard.append(line)
             self.wfile.write(b"HTTP/1.0 403 Forbidden\r\n\r\n")
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    with serving(Handler) as port:
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_address[1]}")
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
         yield heard
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("key", ["secret-key", ""])
