@@ -24,6 +24,7 @@ def methods(
     """
     from geosemi.config import method_named
     from geosemi.methods.settings import KINDS
+    from geosemi.settings import dotted
 
     if not name:
         wide = max(map(len, KINDS)) + 2
@@ -33,13 +34,5 @@ def methods(
         return
     kind = method_named(name)
     print(f"{name}: {kind.idea}\nsource: {kind.source}")
-    for key, value in kind(name=name).model_dump(mode="json").items():
-        for line, shown in _flat(f"method.{key}", value):
-            print(f"  {line} = {shown}")
-
-
-def _flat(key: str, value: object) -> list[tuple[str, object]]:
-    """Return dotted keys of nested settings, as `--set` takes them."""
-    if not isinstance(value, dict):
-        return [(key, value if isinstance(value, str) else json.dumps(value))]
-    return [pair for inner, each in value.items() for pair in _flat(f"{key}.{inner}", each)]
+    for key, value in dotted({"method": kind(name=name).model_dump(mode="json")}):
+        print(f"  {key} = {value if isinstance(value, str) else json.dumps(value)}")

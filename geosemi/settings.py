@@ -1,7 +1,7 @@
 """The base of all settings: frozen, closed values that every room defines for itself and `config.py` composes."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -38,6 +38,15 @@ def settings_of(kind: type[S], options: Mapping[str, Any], *, named: Callable[[s
             faults.setdefault(str(fault["loc"][0]) if fault["loc"] else "", []).append(fault)
     lines = [_line(named(name) if name else "", found, [*kind.model_fields]) for name, found in faults.items()]
     raise ConfigError(lines[0], hint=hint or f"the options are {', '.join(kind.model_fields)}", faults=lines[1:])
+
+
+def dotted(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys of nested settings, as `--set` takes them, with the values that are no groups."""
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from dotted(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def _line(name: str, faults: list[Any], known: list[str]) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -15,6 +15,7 @@ from geosemi.benchmark.settings import BenchmarkSettings, Ground
 from geosemi.config import load_settings, method_named
 from geosemi.errors import ConfigError, Faults
 from geosemi.methods.settings import KINDS
+from geosemi.settings import dotted
 from geosemi.train.folder import fingerprint
 from geosemi.train.settings import RunSettings
 from geosemi.yamlfile import read_yaml
@@ -97,7 +98,7 @@ def plan_runs(settings: BenchmarkSettings, options: Sequence[str] = ()) -> list[
         if not re.fullmatch(r"[\w.+-]+", name):
             faults.add_setting(f"datasets.{name}: a name has letters, digits and - _ . + alone")
         with faults.kept():
-            bases[name] = dict(_flat(read_yaml(Path(of.config))))
+            bases[name] = dict(dotted(read_yaml(Path(of.config))))
     faults.raise_all("the benchmark cannot begin", hint=_HINT)
     runs: list[Run] = []
     wrong: dict[str, None] = {}
@@ -128,7 +129,7 @@ def arms_of(settings: BenchmarkSettings) -> dict[str, dict[str, Any]]:
     arms = {name: {"method.name": name} for name in listed}
     for name, chosen in settings.arms.items():
         own = {"method.name": name} if name in KINDS else {}
-        arms[name] = {**own, **dict(_flat(chosen))}
+        arms[name] = {**own, **dict(dotted(chosen))}
     if settings.baseline is None:
         return arms
     if settings.baseline not in arms:
@@ -147,19 +148,11 @@ def _composed(
     if chosen.get("method.name", told.get("method.name")) != told.get("method.name"):
         told = {key: value for key, value in told.items() if not key.startswith("method.")}  # those of another method
     for more in (settings.override, settings.datasets[dataset].override, chosen):
-        flat = dict(_flat(more))
+        flat = dict(dotted(more))
         if flat.keys() & {"train.steps", "train.epochs"}:
             told = {key: value for key, value in told.items() if key not in {"train.steps", "train.epochs"}}
         told |= flat
     return told
-
-
-def _flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _has_gpu() -> bool:

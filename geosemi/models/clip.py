@@ -4,7 +4,6 @@ timm is here anyway for DINOv2 (transformers takes seconds to import, and rename
 tests compare with transformers' `CLIPVisionModel`. Weights may be named either way.
 """
 
-import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from geosemi.errors import WeightsUnavailable
+from geosemi.models.pretrained import rename
 from geosemi.models.tensorfile import read_tensors
 
 _NAMES = (  # of transformers → timm
@@ -104,11 +104,7 @@ class ClipVision(nn.Module):
 
 
 def _timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    renamed = {}
-    for name, tensor in state.items():
-        for pattern, original in _NAMES:
-            name = re.sub(pattern, original, name)  # noqa: PLW2901 - each rule sees what the one before left
-        renamed[name] = tensor
+    renamed = {rename(name, _NAMES): tensor for name, tensor in state.items()}
     for name in [n for n in renamed if ".self_attn.q_proj." in n]:
         parts = [renamed.pop(name.replace(".q_proj.", f".{p}_proj."), None) for p in "qkv"]
         renamed[name.replace(".self_attn.q_proj.", ".attn.qkv.")] = torch.cat([p for p in parts if p is not None])

@@ -22,6 +22,7 @@ from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 
 from geosemi.models.layers import BatchNorm2d
+from geosemi.models.pretrained import rename
 
 _DROP_PATH = 0.1  # of the last block, linear from 0: as published for MiT, and as in S5
 _EXPANSION = Bottleneck.expansion
@@ -214,8 +215,7 @@ _MIT_NAMES = (  # of the hub's `SegformerModel` → NVIDIA's, whose stages count
 
 def _mit_name(name: str) -> str:
     """Return timm's name of a tensor of MiT."""
-    for pattern, other in _MIT_NAMES:
-        name = re.sub(pattern, other, name)
+    name = rename(name, _MIT_NAMES)
     name = re.sub(r"^(\w+)<(\d)>", lambda m: f"{m[1]}{int(m[2]) + 1}", name)
 
     def staged(match: re.Match[str]) -> str:

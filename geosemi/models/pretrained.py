@@ -7,7 +7,7 @@ releases, so a bundle named after them would load in some of its versions only.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -115,12 +115,15 @@ def fit_bands(weight: Tensor, bands: int) -> Tensor:
     return torch.cat([kept, mean.expand(-1, bands - kept.shape[1], -1, -1)], dim=1) * (3 / bands)
 
 
+def rename(name: str, rules: Iterable[tuple[str, str]]) -> str:
+    """Return the other name of a tensor; each rule, pattern and replacement, sees what the one before left."""
+    for pattern, other in rules:
+        name = re.sub(pattern, other, name)
+    return name
+
+
 def _original_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    renamed = {}
-    for name, tensor in state.items():
-        for pattern, original in _NAMES:
-            name = re.sub(pattern, original, name)  # noqa: PLW2901 - each rule sees what the one before left
-        renamed[name] = tensor
+    renamed = {rename(name, _NAMES): tensor for name, tensor in state.items()}
     for name in [n for n in renamed if ".attention.attention.query." in n]:
         parts = [renamed.pop(name.replace(".query.", f".{part}."), None) for part in ("query", "key", "value")]
         joined = [part for part in parts if part is not None]

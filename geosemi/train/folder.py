@@ -5,7 +5,6 @@ This file imports no torch: that a folder is taken is told in a second, not in t
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from geosemi.errors import ConfigError, OutputError
 from geosemi.geo.commit import write_files
 from geosemi.models.spec import BUNDLE
+from geosemi.settings import dotted
 from geosemi.train.settings import RunSettings
 from geosemi.yamlfile import read_yaml
 
@@ -53,7 +53,7 @@ def require_same_settings(out: Path, settings: RunSettings) -> None:
         before = RunSettings.model_validate(read_yaml(out / CONFIG))
     except (ConfigError, ValidationError):
         return  # lost or edited: the checkpoint knows a hash of the settings, and has the last word
-    old, new = dict(_flat(_deciding(before))), dict(_flat(_deciding(settings)))
+    old, new = dict(dotted(_deciding(before))), dict(dotted(_deciding(settings)))
     changed = [k for k in (*old, *(k for k in new if k not in old)) if old.get(k) != new.get(k)]
     if changed:
         raise ConfigError(
@@ -93,14 +93,6 @@ def _deciding(settings: RunSettings) -> dict[str, Any]:
 
 def _is_path(weights: str | None) -> bool:
     return weights not in (None, "default") and Path(str(weights)).exists()
-
-
-def _flat(plain: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in plain.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _shown(value: Any) -> str:
