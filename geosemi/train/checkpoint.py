@@ -52,7 +52,6 @@ def save_checkpoint(folder: Path, state: State, method: nn.Module, optimizer: to
     for index, entry in optimizer.state_dict()["state"].items():
         for name, value in entry.items():
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
-    tensors["random.cpu"] = torch.get_rng_state()
     text = json.dumps(asdict(state))
     metadata = {"geosemi_checkpoint": text, "sha256": _digest(text, tensors)}
     path = folder / f"step-{state.step:08d}.safetensors"
@@ -115,7 +114,6 @@ def _restore(tensors: Mapping[str, Tensor], method: nn.Module, optimizer: torch.
             _, index, name = key.split(".", 2)
             moments.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    torch.set_rng_state(tensors["random.cpu"])
 
 
 def _own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ from geosemi.models.segmenter import Segmenter
 from geosemi.stop import StopFlag, stop_on_signals
 from geosemi.train.boxed import Box, Boxed
 from geosemi.train.checkpoint import State, load_newest, save_checkpoint
+from geosemi.train.draws import private_draws, seed_layers
 from geosemi.train.journal import Journal
 from geosemi.train.optimise import make_optimizer
 from geosemi.train.settings import TrainSettings
@@ -102,8 +103,7 @@ class Trainer:
             TrainingDiverged: the loss was not finite four times in a row.
             ResourceError: the device's memory is full.
         """
-        # layers that draw (dropout) follow the run's seed or its checkpoint; afterwards torch's state is as it was
-        with self._own_layers(fabric):
+        with private_draws(fabric.device):
             return self._fit(fabric, resume=resume)
 
     def rehearse(self, fabric: Fabric) -> list[float]:
@@ -116,7 +116,7 @@ class Trainer:
             ResourceError: the device's memory is full.
         """
         took: list[float] = []
-        with self._own_layers(fabric), Journal(self.folder, 0, active=False) as journal, _naming_memory():
+        with private_draws(fabric.device), Journal(self.folder, 0, active=False) as journal, _naming_memory():
             model, optimizer = fabric.setup(Boxed(self.method), make_optimizer(self.method, self.settings))
             run = _Run(self, fabric, model, optimizer, journal, self.settings.total_steps(self.chips.steps_per_epoch))
             while len(took) < _TRIES and sum(took) < _SOON:
@@ -124,14 +124,6 @@ class Trainer:
                 run.first()
                 took.append(time.perf_counter() - began)
         return took
-
-    @contextmanager
-    def _own_layers(self, fabric: Fabric) -> Iterator[None]:
-        with torch.random.fork_rng(devices=[]):
-            # not torch.manual_seed, which would reseed the GPUs too
-            own = keyed_generator(self.settings.seed, "layers", fabric.global_rank)
-            torch.default_generator.set_state(own.get_state())
-            yield
 
     def _fit(self, fabric: Fabric, *, resume: bool) -> Outcome:
         total = self.settings.total_steps(self.chips.steps_per_epoch)
@@ -196,6 +188,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * settings.learning_rate_factor(within.step, within.total)
         batch = self._augmented(chips, more, step)
+        seed_layers(self.fabric.device, settings.seed, self.fabric.global_rank, step)
         self.optimizer.zero_grad(set_to_none=True)
         losses = self.model(Box(batch, progress))
         loss = torch.stack(list(losses.values())).sum()

@@ -50,18 +50,14 @@ def equal(one, two):
 
 def test_round_trip(tmp_path):
     net, optimizer = trained()
-    torch.manual_seed(5)
-    draws = torch.get_rng_state()
     state = State(step=42, best=0.125, fingerprint="f" * 64, skipped=2, best_step=40)
     path = save_checkpoint(tmp_path, state, net, optimizer)
     assert path == tmp_path / "step-00000042.safetensors"
-    torch.manual_seed(6)
     other, fresh = trained(seed=1, steps=1)
     restored, damage = load_newest(tmp_path, "f" * 64, other, fresh)
     assert (restored, damage) == (state, [])
     assert equal(dict(net.state_dict()), dict(other.state_dict()))
     assert equal(optimizer.state_dict()["state"], fresh.state_dict()["state"])
-    assert torch.equal(torch.get_rng_state(), draws)
     # and both go on alike
     for n, o in ((net, optimizer), (other, fresh)):
         n(torch.full((2, 2, 5, 5), 0.3)).square().sum().backward()
