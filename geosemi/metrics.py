@@ -64,6 +64,15 @@ class Confusion:
         self.ignored += other.ignored
         self.unpredicted += other.unpredicted
 
+    @property
+    def counts(self) -> Counts:
+        """(K + 2, K) int64: the matrix, then `ignored` and `unpredicted`. To be set after a sum over ranks."""
+        return np.vstack([self.matrix, self.ignored, self.unpredicted])
+
+    @counts.setter
+    def counts(self, counts: Counts) -> None:
+        self.matrix, self.ignored, self.unpredicted = counts[:-2], counts[-2], counts[-1]
+
     def _coded(self, ids: npt.ArrayLike, ignore: int, what: str) -> npt.NDArray[np.intp]:
         values = np.asarray(ids)
         if not np.issubdtype(values.dtype, np.integer):

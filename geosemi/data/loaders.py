@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -207,6 +207,13 @@ class _Plan:
         return (self._loader.spots(t) for t in range(self._start, self._stop))
 
 
+class Shown(NamedTuple):
+    """Chips to look at, and (B, S, S) bool which of their pixels count; the truth of the others is 255."""
+
+    chips: Chips
+    own: torch.Tensor
+
+
 def validation_chips(  # noqa: PLR0913 - what is read, and how much of it is shown
     scenes: SceneSet,
     regions: Sequence[Region],
@@ -217,9 +224,8 @@ def validation_chips(  # noqa: PLR0913 - what is read, and how much of it is sho
     only: Collection[int] | None = None,
     hidden: Sequence[Region] = (),
     opinions: bool = False,
-) -> Iterator[Chips]:
-    """Yield chips that cover regions, each pixel's truth given once: it is 255 where an earlier chip showed it already
-    and outside the region.
+) -> Iterator[Shown]:
+    """Yield chips that cover regions; of each pixel one counts.
 
     Args:
         scenes: all scenes of the run.
@@ -230,7 +236,7 @@ def validation_chips(  # noqa: PLR0913 - what is read, and how much of it is sho
         only: numbers of the chips wanted, of `count_chips(regions, size)`; the others are not read. None takes all.
         hidden: regions whose truth is left out, because training knows it.
         opinions: whether opinion rasters are read.
-    """  # noqa: D205
+    """
     used = {r.scene for r in regions}
     datasets = {
         s.name: SceneDataset(s, scenes.legend, data, with_label=True, with_opinion=opinions, keep=False)
@@ -246,14 +252,18 @@ def validation_chips(  # noqa: PLR0913 - what is read, and how much of it is sho
         dataset = datasets[name]
         sample = dataset[to_slices(dataset.source.scene.grid, chip)]
         truth = sample.get("mask", torch.full(fresh.shape, NO_TRUTH))
-        sample["mask"] = truth.masked_fill(~fresh, NO_TRUTH)
+        sample |= {"mask": truth.masked_fill(~fresh, NO_TRUTH), "own": fresh}
         samples.append(sample)
         places.append(f"{name}@{chip.row},{chip.col}")
         if len(samples) == batch:
-            yield to_chips(samples, places, silent)
+            yield _shown(samples, places, silent)
             samples, places = [], []
     if samples:
-        yield to_chips(samples, places, silent)
+        yield _shown(samples, places, silent)
+
+
+def _shown(samples: Sequence[dict[str, Any]], places: Sequence[str], silent: int) -> Shown:
+    return Shown(to_chips(samples, places, silent), torch.stack([s["own"] for s in samples]))
 
 
 def count_chips(regions: Sequence[Region], size: int) -> int:

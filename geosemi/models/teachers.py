@@ -1,5 +1,6 @@
 """Frozen networks that others learn from: what they take, what they say, and where their weights come from."""
 
+import math
 from types import MappingProxyType
 
 import torch
@@ -38,7 +39,7 @@ class DinoTeacher(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Image (B, 3, H, W) → (B, dim, h, w); one whose sides are no multiples of 14 is resized to the nearest."""
-        height, width = (max(PATCH, PATCH * round(side / PATCH)) for side in image.shape[-2:])
+        height, width = (max(PATCH, PATCH * math.floor(side / PATCH + 0.5)) for side in image.shape[-2:])
         return tapped(self.backbone, resized(image, height, width), [self._last])[0].float()
 
 

@@ -90,7 +90,7 @@ class Examiner:
         chosen = _spread(regions, count)
         size = settings.augment.size
         total = count_chips(chosen, size)
-        yield from validation_chips(
+        shown = validation_chips(
             prepared.scenes,
             chosen,
             settings.data,
@@ -100,6 +100,7 @@ class Examiner:
             hidden=prepared.split.labelled,
             opinions=opinions and prepared.scenes.has_opinions,
         )
+        yield from (chips for chips, _ in shown)
 
     def _earlier(self) -> list[dict[str, Any]]:
         if self._rows is None:

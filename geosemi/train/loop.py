@@ -129,6 +129,8 @@ class Trainer:
         total = self.settings.total_steps(self.chips.steps_per_epoch)
         optimizer = make_optimizer(self.method, self.settings)
         state = State(0, -1.0, self.fingerprint)
+        if fabric.world_size > 1 and fabric.device.type == "cuda":  # as the papers' code; a CPU has no such layer
+            torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.method)  # type: ignore[no-untyped-call]
         model, optimizer = fabric.setup(Boxed(self.method), optimizer)
         if resume:  # after setup, because moments are restored to the device of their parameters
             state, damage = load_newest(self.folder / "checkpoints", self.fingerprint, self.method, optimizer)
@@ -237,6 +239,9 @@ class _Run:
 
     def _validate(self, state: State) -> float | None:
         """Score and, if it is the best so far, keep the predictor. Return the new best."""
+        if self.fabric.world_size > 1:  # rank 0's averages of batch norm are shipped, so all ranks validate with them
+            for buffer in self.trainer.method.buffers():
+                torch.distributed.broadcast(buffer, 0)
         trainer, predictor = self.trainer, self.trainer.method.predictor()
         if trainer.validate is None:
             if state.step == self.total and self.fabric.is_global_zero:

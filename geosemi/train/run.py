@@ -93,7 +93,7 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Wa
         folder=out,
         fingerprint=fingerprint(settings),
         watcher=watcher,
-        validate=_Validator(settings, prepared) if prepared.split.validation else None,
+        validate=Validator(settings, prepared) if prepared.split.validation else None,
         keep=lambda model, step, scores: _keep(out, settings, prepared, model, step, scores),
         examine=Examiner(out, settings, prepared, resume=resume) if settings.train.audit_chips else None,
     )
@@ -167,13 +167,14 @@ def find_chips(settings: RunSettings, prepared: Prepared, method: Method, fabric
     )
 
 
-class _Validator:
+class Validator:
     """Scores a predictor on the validation ground, every rank its share of the chips."""
 
     def __init__(self, settings: RunSettings, prepared: Prepared) -> None:
         self._settings, self._prepared = settings, prepared
 
     def __call__(self, model: Segmenter, fabric: Fabric) -> Scores:
+        """Return the scores of all ranks together, under the run's protocol."""
         prepared, settings = self._prepared, self._settings
         legend = prepared.scenes.legend
         confusion = Confusion(len(legend))
@@ -184,15 +185,17 @@ class _Validator:
             size=settings.augment.size,
             batch=settings.chips.labelled + settings.chips.unlabelled,
         )
-        for number, chips in enumerate(every):
+        for number, (chips, own) in enumerate(every):
             if number % fabric.world_size != fabric.global_rank:
                 continue
             label = predict_chips(model, chips.image.to(fabric.device), prepared.radiometry, fabric).cpu()
             assert chips.label is not None
-            confusion.add(label.numpy(), chips.label.masked_fill(~chips.valid, 255).numpy())
+            # what fills up a chip is counted nowhere: in some protocols predictions without truth are false positives
+            other = ~(own & chips.valid)
+            confusion.add(label.masked_fill(other, 255).numpy(), chips.label.masked_fill(other, 255).numpy())
         if fabric.world_size > 1:
-            counts = fabric.all_reduce(torch.from_numpy(confusion.matrix).to(fabric.device), reduce_op="sum")
-            confusion.matrix = counts.cpu().numpy()
+            counts = fabric.all_reduce(torch.from_numpy(confusion.counts).to(fabric.device), reduce_op="sum")
+            confusion.counts = counts.cpu().numpy()
         return score(confusion, legend, prepared.protocol)
 
 
@@ -244,7 +247,7 @@ def _draw(out: Path, shipped: Bundle, settings: RunSettings, prepared: Prepared,
     chosen = {i * total // count for i in range(count)}
     model = shipped.model.to(fabric.device)
     panels = []
-    for chips in validation_chips(prepared.scenes, regions, settings.data, size=size, batch=1, only=chosen):
+    for chips, _ in validation_chips(prepared.scenes, regions, settings.data, size=size, batch=1, only=chosen):
         label = predict_chips(model, chips.image.to(fabric.device), prepared.radiometry, fabric).cpu()
         assert chips.label is not None
         image = prepared.radiometry.to_unit(chips.image)

@@ -185,7 +185,7 @@ class TestStreams:
 
 class TestValidation:
     def chips(self, scenes, folder, regions, size, batch=3):
-        return list(validation_chips(scenes, regions, DataSettings(root=folder), size=size, batch=batch))
+        return [s.chips for s in validation_chips(scenes, regions, DataSettings(root=folder), size=size, batch=batch)]
 
     @pytest.mark.parametrize("size", [32, 40, 64, 128])
     def test_every_truth_pixel_is_shown_once(self, scenes, folder, size):
@@ -214,7 +214,7 @@ class TestValidation:
         assert len(every) == count_chips(regions, 48) == 12
         for folder in ("images", "labels"):
             (root / folder / "b.tif").unlink()  # chips 4 to 7
-        few = list(validation_chips(scenes, regions, data, size=48, batch=2, only={3, 8, 11}))
+        few = [s.chips for s in validation_chips(scenes, regions, data, size=48, batch=2, only={3, 8, 11})]
         assert [len(c.image) for c in few] == [2, 1]
         assert [p for c in few for p in c.place] == [every[i].place[0] for i in (3, 8, 11)]
         for key in ("image", "label", "valid"):

@@ -183,7 +183,8 @@ def test_truth_that_training_knows_is_not_measured(root):
             prepared.scenes, [Region("a", Window(0, 0, 96, 96))], settings.data, size=96, batch=1, hidden=labelled
         )
     )
-    shown = (chips[0].label[0] != 255).numpy()
+    shown = (chips[0].chips.label[0] != 255).numpy()
+    assert (shown == chips[0].own[0].numpy()).all()
     for region in labelled:
         assert not shown[region.window.slices].any()
     assert shown.sum() == 96 * 96 - sum(r.window.height * r.window.width for r in labelled)

@@ -7,11 +7,15 @@ import sys
 import time
 
 import pytest
+import rasterio
 import scenery
 import yaml
+from lightning.fabric import Fabric
 
+from geosemi.config import load_settings
 from geosemi.models.bundle import Bundle
 from geosemi.train.checkpoint import checkpoints
+from geosemi.train.run import Validator, prepare_run
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +24,13 @@ def start(tmp_path, *more, steps=6):
     data = tmp_path / "data"
     if not data.exists():
         scenery.country(data, side=96)
-        settings = scenery.run_settings(data, train={"steps": steps, "devices": 2})
+        with rasterio.open(data / "labels" / "b.tif", "r+") as label:  # ground without truth, which `dwl` counts
+            truth = label.read(1)
+            truth[:, 50:70] = 255
+            label.write(truth, 1)
+        settings = scenery.run_settings(
+            data, "supervised", train={"steps": steps, "devices": 2, "protocol": "dwl"}, augment={"size": 40}
+        )
         (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
     command = [sys.executable, "-m", "geosemi", "train", "--config", "run.yaml", "--out", "run", *more]
     return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -36,10 +46,17 @@ def test_two_ranks_make_one_run(tmp_path):
     assert process.returncode == 0, err
     # one voice
     assert out.count("model  ") == 1
-    assert err.count("fixmatch with light") == 1
+    assert err.count("supervised with light") == 1
     assert err.count("step 6: mIoU") == 1
     run = tmp_path / "run"
-    assert Bundle.load(run / "bundle.safetensors").card.provenance["step"] in (3, 6)
+    shipped = Bundle.load(run / "bundle.safetensors")
+    assert shipped.card.provenance["step"] in (3, 6)
+    # the two together measured what the shipped model scores, whichever of them saw a chip
+    settings = load_settings(run / "config.yaml", {}, [], has_gpu=False)
+    alone = Validator(settings, prepare_run(settings, scenery.Watch()))(shipped.model, Fabric(accelerator="cpu"))
+    with (run / "validation.csv").open() as file:
+        best = max(float(r["miou"]) for r in csv.DictReader(file))
+    assert best == pytest.approx(alone.miou, abs=1e-6)
     assert steps_of(run / "metrics.csv") == list(range(6))
     assert steps_of(run / "validation.csv") == [3, 6]
     assert not [p for p in run.iterdir() if p.name.startswith(".")]
