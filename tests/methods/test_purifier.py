@@ -177,3 +177,18 @@ def test_purification_of_nothing_is_refused_with_the_reason(name: str):
     assert f"method: `{name}` has nothing to purify: it" in said
     assert "such as `semiearth`, or leave `purify` out" in said
     assert "unknown key" not in said
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_no_purification_may_be_asked_of_all(name: str):
+    """So one line of a benchmark can switch it off for every method."""
+    assert load_settings(None, {"method.name": name}, ["method.purify.mode=off"], has_gpu=False).method.name == name
+
+
+@pytest.mark.parametrize(("name", "more", "has"), [
+    ("dwl", [], "`dwl` has none"), ("cps", [], "`cps` has none"), ("fixmatch", ["method.threshold=0.7"], "one of 0.7"),
+])  # fmt: skip
+def test_the_released_rules_need_a_filter_behind_which_they_are_idle(name: str, more: list[str], has: str):
+    with pytest.raises(ConfigError, match=r"mode `released`.*" + has) as caught:
+        load_settings(None, {"method.name": name}, [*more, "method.purify.mode=released"], has_gpu=False)
+    assert "choose `recommended` or `paper`" in str(caught.value)

@@ -1,7 +1,7 @@
 """What the settings of every method share."""
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -31,12 +31,15 @@ class OfMethod(Settings):
     @model_validator(mode="before")
     @classmethod
     def _purifiable(cls, content: Any) -> Any:
-        if isinstance(content, dict) and "purify" in content and "purify" not in cls.model_fields:
+        if not isinstance(content, dict) or "purify" not in content or "purify" in cls.model_fields:
+            return content
+        asked = content["purify"]
+        if asked is not None and not (isinstance(asked, dict) and asked.get("mode") == "off"):
             raise ValueError(
                 f"`{content.get('name')}` has nothing to purify: {cls.unpurified}; choose a method with pseudo-labels, "
                 "such as `semiearth`, or leave `purify` out"
             )
-        return content
+        return {key: value for key, value in content.items() if key != "purify"}
 
     def rules(self) -> Rules | None:
         """Return the rules of purification, None where there is none."""
@@ -56,6 +59,17 @@ class PseudoLabelled(OfMethod):
     """
 
     purify: PurifySettings | None = None
+
+    @model_validator(mode="after")
+    def _released_behind_its_filter(self) -> Self:
+        # the released rules raise no confidence above .73, which takes two classes: only behind a filter are they idle
+        if self.purify is not None and self.purify.mode == "released" and self.last_filter < 0.75:
+            own = f"`{self.name}` has one of {self.last_filter:g}" if self.last_filter else f"`{self.name}` has none"
+            raise ValueError(
+                "mode `released` repeats code that changes nothing behind a threshold of .95; "
+                f"{own}; choose `recommended` or `paper`"
+            )
+        return self
 
     @property
     def last_filter(self) -> float:
