@@ -28,23 +28,36 @@ class StopFlag:
         return error
 
 
-@contextmanager
-def stop_on_signals() -> Iterator[StopFlag]:
-    """Turn SIGINT and SIGTERM into a flag while the block runs; outside the main thread nothing changes."""
-    flag = StopFlag()
-    if threading.current_thread() is not threading.main_thread():
-        yield flag
-        return
+class _Handler:
+    """Raises a flag at the first signal, and ends the process at the second."""
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if flag:
+    def __init__(self) -> None:
+        self.flag = StopFlag()
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if self.flag:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        flag.signal = number
+        self.flag.signal = number
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopFlag]:
+    """Turn SIGINT and SIGTERM into a flag while the block runs; outside the main thread nothing changes.
+
+    A block inside another has its flag: a wish to stop that came before the inner one began is heard there, too.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield StopFlag()
+        return
+    outer = signal.getsignal(signal.SIGTERM)
+    if isinstance(outer, _Handler):
+        yield outer.flag
+        return
+    handler = _Handler()
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield flag
+        yield handler.flag
     finally:
         for number, old in before.items():
             signal.signal(number, old)

@@ -30,6 +30,18 @@ def test_handlers_are_given_back_after_an_error():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_block_inside_hears_what_was_said_before_it_began():
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_on_signals() as outer:
+        with stop_on_signals() as first:
+            assert not first
+        os.kill(os.getpid(), signal.SIGTERM)
+        with stop_on_signals() as second:
+            assert second is outer
+            assert second.signal == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_other_threads_are_left_alone():
     found = []
 

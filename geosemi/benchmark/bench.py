@@ -69,10 +69,11 @@ def run_benchmark(
     runs = plan_runs(settings, options)
     require_data(runs)
     cards = torch.cuda.device_count()
-    with alone_in(out):
+    with alone_in(out) as held:
         left, _ = pending(runs, out)
         wanted = jobs or max(1, cards)
-        failures = work_off(left, out, jobs=wanted, cards=cards, onlooker=onlooker(left, wanted), stopped=stopped)
+        watch = onlooker(left, wanted)
+        failures = work_off(left, out, held, jobs=wanted, cards=cards, onlooker=watch, stopped=stopped)
         results = read_results(out, runs)
         files = write_tables(settings, results, out, planned=runs) if results else ()
     return Outcome(len(results), len(runs), tuple(failures), files, stopped() and len(results) < len(runs))

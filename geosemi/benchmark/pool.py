@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from geosemi.benchmark.plan import Run
 from geosemi.benchmark.runs import LOG
 from geosemi.errors import OutputError
+from geosemi.methods.build import own_sources
 
 _LOOK = 0.2  # seconds between looks at the stop flag
 _LOCK = ".running"
@@ -50,15 +51,16 @@ class Onlooker(Protocol):
 
 @dataclass
 class _Slot:
-    """A worker process and the device that it is given."""
+    """A worker process, the device that it is given, and the lock that it holds as long as it lives."""
 
     environment: Mapping[str, str]
+    held: int
     process: subprocess.Popen[str] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def started(self) -> subprocess.Popen[str]:
         if self.process is None or self.process.poll() is not None:
-            command = [sys.executable, "-m", "geosemi.benchmark.worker"]
+            command = [sys.executable, "-m", "geosemi.benchmark.worker", *own_sources()]
             # a session of its own: Ctrl-C reaches this process alone, which tells the workers once
             self.process = subprocess.Popen(  # noqa: S603 - ourselves
                 command,
@@ -69,6 +71,7 @@ class _Slot:
                 bufsize=1,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
+                pass_fds=[self.held],
             )
         return self.process
 
@@ -80,13 +83,21 @@ class _Slot:
 
 
 def work_off(
-    runs: Sequence[Run], out: Path, *, jobs: int, cards: int, onlooker: Onlooker, stopped: Callable[[], bool]
+    runs: Sequence[Run],
+    out: Path,
+    held: int,
+    *,
+    jobs: int,
+    cards: int,
+    onlooker: Onlooker,
+    stopped: Callable[[], bool],
 ) -> list[Failure]:
     """Train and score runs.
 
     Args:
         runs: what is left to do.
         out: folder of the benchmark.
+        held: what `alone_in` gave.
         jobs: how many at once.
         cards: GPUs; several are dealt out to the slots in turn.
         onlooker: told of every step, in this thread.
@@ -97,7 +108,7 @@ def work_off(
     """
     left: deque[int] = deque(range(len(runs)))
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    slots = [_Slot(_environment(n, jobs, cards)) for n in range(min(jobs, len(runs)))]
+    slots = [_Slot(_environment(n, jobs, cards), held) for n in range(min(jobs, len(runs)))]
     threads = [threading.Thread(target=_attend, args=(s, left, runs, out, events), daemon=True) for s in slots]
     for thread in threads:
         thread.start()
@@ -191,8 +202,11 @@ def _job(run: Run, folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def alone_in(out: Path) -> Iterator[None]:
+def alone_in(out: Path) -> Iterator[int]:
     """Hold a folder, so that two benchmarks do not train the same runs.
+
+    Yields:
+        The descriptor of the lock, for workers: those of a killed benchmark hold it until they have saved.
 
     Raises:
         OutputError: another process holds it, or it cannot be made.
@@ -211,9 +225,10 @@ def alone_in(out: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OutputError(
-                f"another benchmark runs in `{out}`", hint="wait for it, stop it, or choose another `--out`"
+                f"another benchmark runs in `{out}`, or one that was killed is still saving",
+                hint="wait for it, stop it, or choose another `--out`",
             ) from error
-        yield
+        yield file.fileno()
 
 
 class Clock:

@@ -1,4 +1,7 @@
-"""A process that works off runs of a benchmark, one after another: `python -m geosemi.benchmark.worker`.
+"""A process that works off runs of a benchmark, one after another: `python -m geosemi.benchmark.worker [SOURCE …]`.
+
+Sources are files or modules that register methods of one's own; they are run as the asking process ran them, but under
+another name than `__main__`.
 
 Jobs come as lines of JSON on stdin, and what happens goes as lines of JSON to stdout; what else is printed goes to the
 run's `log.txt`. The end of stdin, which the death of the asking process is too, stops it like Ctrl-C: the run in
@@ -8,12 +11,15 @@ progress saves a checkpoint. A process of its own, because a crash of one run mu
 import json
 import os
 import queue
+import runpy
 import signal
 import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +42,8 @@ _WARMING = 3  # steps that are not timed
 class Teller:
     """A watcher of a run that reports its steps, and how long they take."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell, self._last = tell, 0.0
+    def __init__(self, tell: Tell, stop: StopFlag) -> None:
+        self._tell, self._stop, self._last = tell, stop, 0.0
         self._warmed = 0
         self.seconds: list[float] = []
         self.done = self.total = 0
@@ -53,7 +59,9 @@ class Teller:
         sys.stderr.write(f"{text}\n")
 
     def counted(self, what: str, done: int, total: int) -> None:
-        """Say nothing."""
+        """Stop here, where somebody wishes it: reading a city's labels takes minutes, and nothing is lost yet."""
+        if self._stop:
+            raise self._stop.error(f"stopped at {what}, {done} of {total}", hint="run the same command to go on")
 
     def stepped(self, step: int, losses: Mapping[str, float]) -> None:  # noqa: ARG002 - of the interface
         """Report a step; the first ones warm caches up, and one after a validation would count it."""
@@ -78,7 +86,7 @@ def work(job: Mapping[str, Any], tell: Tell, stop: StopFlag) -> None:
     Args:
         job: `folder`, `settings`, `test`, and `run`, which is written beside the figures.
         tell: told of every step.
-        stop: looked at between training and scoring, and while scenes are mapped.
+        stop: looked at before training, between training and scoring, and while scenes are mapped.
 
     Raises:
         Interrupted: somebody asked to stop; the same job goes on later.
@@ -86,7 +94,7 @@ def work(job: Mapping[str, Any], tell: Tell, stop: StopFlag) -> None:
     """
     folder, settings = Path(job["folder"]), RunSettings.model_validate(job["settings"])
     test = None if job["test"] is None else Ground.model_validate(job["test"])
-    teller = Teller(tell)
+    teller = Teller(tell, stop)
     began = time.perf_counter()
     if not (folder / FACTS).is_file():
         train(settings, folder, resume=bool(checkpoints(folder / CHECKPOINTS)), watcher=teller)
@@ -130,16 +138,19 @@ class _Jobs:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def serve() -> int:
+def serve(sources: Sequence[str] = ()) -> int:
     """Work off jobs until stdin ends; return the exit code."""
-    report = os.fdopen(os.dup(1), "w", buffering=1)
+    report, known = os.dup(1), False
 
     def tell(facts: Mapping[str, Any]) -> None:
-        report.write(json.dumps(dict(facts)) + "\n")
+        with suppress(BrokenPipeError):  # nobody asks any more; the end of stdin says so, too
+            os.write(report, json.dumps(dict(facts)).encode() + b"\n")
 
     with stop_on_signals() as stop:
         for job in _Jobs():
             _print_to(Path(job["folder"]))
+            if not known:  # here, because what goes wrong belongs into the log
+                known = _learn(sources)
             try:
                 work(job, tell, stop)
             except Interrupted as error:
@@ -155,6 +166,17 @@ def serve() -> int:
     return 0
 
 
+def _learn(sources: Sequence[str]) -> bool:
+    """Register methods of one's own, once."""
+    for source in sources:
+        if source.endswith(".py"):
+            sys.path.insert(0, str(Path(source).parent))
+            runpy.run_path(source, run_name="geosemi_own_methods")
+        else:
+            import_module(source)
+    return True
+
+
 def _print_to(folder: Path) -> None:
     """Send stdout and stderr, those of libraries too, to the log of a run."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,4 +186,4 @@ def _print_to(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(serve())
+    sys.exit(serve(sys.argv[1:]))

@@ -1,11 +1,14 @@
 """Which methods there are: `METHODS` is the whole registry."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
 
 from geosemi.data.normalise import Radiometry
+from geosemi.errors import ConfigError
 from geosemi.methods.allspark import AllSpark
 from geosemi.methods.base import Method
 from geosemi.methods.cct import Cct
@@ -43,6 +46,8 @@ _METHODS: dict[str, type[Method]] = {
     "muca": Muca,
 }
 
+_OWN: dict[str, str] = {}  # name → module that registered it
+
 METHODS: MappingProxyType[str, type[Method]] = MappingProxyType(_METHODS)
 """Name → method; each is made from a student and the settings of the same name, and from a peer where it needs one."""
 
@@ -59,7 +64,26 @@ def register(method: type[Method], settings: type[OfMethod]) -> None:
     Raises:
         ConfigError: there is a method of this name.
     """
-    _METHODS[add_kind(settings)] = method
+    name = add_kind(settings)
+    _METHODS[name], _OWN[name] = method, settings.__module__
+
+
+def own_sources() -> list[str]:
+    """Return where methods of one's own were registered: files that were started, and names of modules.
+
+    Raises:
+        ConfigError: one was written at a prompt, so that no other process can have it.
+    """
+    sources = []
+    for name, source in _OWN.items():
+        if source == "__main__":
+            file = getattr(sys.modules["__main__"], "__file__", None)
+            if file is None:
+                raise ConfigError(f"no other process knows the method `{name}`", hint="register it in a file")
+            sources.append(str(Path(file).resolve()))
+        elif source.partition(".")[0] != "geosemi":
+            sources.append(source)
+    return list(dict.fromkeys(sources))
 
 
 def build_method(

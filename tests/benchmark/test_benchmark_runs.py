@@ -155,6 +155,14 @@ class TestOneRun:
         finally:
             (tmp_path / "result.json").rename(folder / run.name / "result.json")
 
+    def test_a_wish_to_stop_is_heard_before_the_first_step(self, land, tmp_path):
+        run = plan_runs(load_benchmark(bench(tmp_path, land, seeds=[0])))[0]
+        stop, said = StopFlag(), []
+        stop.signal = signal.SIGTERM
+        with pytest.raises(Interrupted, match="stopped at reading labels"):
+            work(job_of(run, tmp_path / "out" / run.name), said.append, stop)
+        assert said == []
+
 
 def benches_ground(land: Path):
     from geosemi.benchmark.settings import Ground
@@ -167,6 +175,14 @@ def test_two_benchmarks_in_one_folder_are_refused(tmp_path):
     with alone_in(tmp_path / "out"), pytest.raises(OutputError, match="another benchmark runs in") as caught, again:
         pass
     assert "--out" in caught.value.hint
+    with alone_in(tmp_path / "out") as held:
+        worker = subprocess.Popen(["sleep", "60"], pass_fds=[held])
+    try:  # the benchmark is gone, its worker is not
+        with pytest.raises(OutputError, match="one that was killed is still saving"), alone_in(tmp_path / "out"):
+            pass
+    finally:
+        worker.kill()
+        worker.wait()
     with alone_in(tmp_path / "out"):
         pass
 
