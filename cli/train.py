@@ -122,6 +122,8 @@ def _tell(trial: "Trial", settings: "RunSettings") -> None:
     whole = span(trial.steps * trial.seconds * share)
     print(f"time     {trial.seconds:.2f} s for a step on {trial.device}: about {whole} in all, validation not counted")
     print(f"memory   {trial.memory / 2**30:.2f} GiB at most")
+    if settings.train.devices > 1:
+        print(f"devices  the step was run on one of {settings.train.devices}")
     if trial.chips != trial.full:
         labelled, unlabelled = trial.chips
         print(f"batch    the step was run with {labelled} labelled and {unlabelled} unlabelled chips, to spare the CPU")

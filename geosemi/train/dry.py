@@ -52,7 +52,8 @@ class Trial:
 def try_run(settings: RunSettings, out: Path, *, resume: bool = False, watcher: Watcher | None = None) -> Trial:
     """Build what `train` would build and run one step of it; no file is written, no folder made.
 
-    On a CPU, networks that are made for GPUs run their step with two crops of a kind at most.
+    One device stands for all of them, and no processes are started to read. On a CPU, networks that are made for GPUs
+    run their step with two crops of a kind at most.
 
     Args:
         settings: everything the run is told.
@@ -67,12 +68,13 @@ def try_run(settings: RunSettings, out: Path, *, resume: bool = False, watcher: 
     require_free(out, resume=resume)
     if resume:
         require_same_settings(out, settings)
-    fabric = make_fabric(settings)
+    alone = _alone(settings)
+    fabric = make_fabric(alone)
     prepared = prepare_run(settings, watcher, begun=out if resume else None)
     fabric.launch()
     method = build(settings, prepared)
-    full = find_chips(settings, prepared, method, fabric)
-    tried = _cut(settings, fabric)
+    epoch = find_chips(alone, prepared, method, fabric).steps_per_epoch // settings.train.devices
+    tried = _cut(alone, fabric)
     chips = find_chips(tried, prepared, method, fabric)
     trainer = Trainer(
         method=method,
@@ -94,11 +96,17 @@ def try_run(settings: RunSettings, out: Path, *, resume: bool = False, watcher: 
         frozen=sum(p.numel() for p in method.parameters() if id(p) not in trained),
         chips=_counts(tried, method),
         full=_counts(settings, method),
-        steps=settings.train.total_steps(full.steps_per_epoch),
+        steps=settings.train.total_steps(max(1, epoch)),
         seconds=seconds,
         memory=_peak(fabric),
         device=str(fabric.device),
     )
+
+
+def _alone(settings: RunSettings) -> RunSettings:
+    """Take one device, and no worker processes, each of which would take seconds to start for a single step."""
+    train = settings.train.model_copy(update={"devices": 1})
+    return settings.model_copy(update={"train": train, "chips": settings.chips.model_copy(update={"workers": 0})})
 
 
 def _cut(settings: RunSettings, fabric: Fabric) -> RunSettings:

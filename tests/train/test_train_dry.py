@@ -45,6 +45,18 @@ def test_labels_alone_take_twice_the_labelled_chips(root, tmp_path):
     assert len(rows) == trial.steps, "an epoch has as many steps as said"
 
 
+def test_one_process_stands_for_many(root, tmp_path):
+    """Four devices and their readers started for one step said the same fault four times, after minutes."""
+    epochs = {"steps": None, "epochs": 2}
+    alone = try_run(scenery.run_settings(root, train=epochs), tmp_path / "run")
+    many = scenery.run_settings(root, train={**epochs, "devices": 4}, chips={"workers": 4})
+    trial = try_run(many, tmp_path / "run")
+    assert torch.distributed.is_available()
+    assert not torch.distributed.is_initialized()
+    assert trial.steps == 2 * max(1, alone.steps // 2 // 4)
+    assert trial.full == alone.full
+
+
 def test_torch_is_left_as_it_was(root, tmp_path):
     before = torch.get_rng_state()
     try_run(scenery.run_settings(root, train={"steps": 30}), tmp_path / "run")
