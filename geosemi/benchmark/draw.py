@@ -9,13 +9,15 @@ from geosemi.report.chart import nice_ticks
 
 _FONT = "font-family='system-ui,sans-serif' font-size='13'"
 _INK, _SOFT, _LINE, _BLUE, _RED = "#1d2b33", "#5b6b75", "#d9e0e4", "#2a6f97", "#d1495b"
+_LETTER = 6.6  # pixels, on the average
 _PANEL_WIDTH, _PANEL_HEIGHT, _COLUMNS = 250, 170, 4
 
 
 def dots(sheet: Sheet) -> str:
     """Return a row for each arm: a dot for each seed, the mean as a line, ± standard deviation as a bar."""
-    left, row_height, top = 190, 26, 34
-    width, height = 760, top + row_height * len(sheet.rows) + 48
+    labels = [sheet.label(row) for row in sheet.rows]
+    left, row_height, top = max([190, *(24 + _LETTER * len(label) for label in labels)]), 26, 34
+    width, height = 570 + left, top + row_height * len(sheet.rows) + 48
     values = _extent(sheet)
     if not values:
         return ""
@@ -33,8 +35,9 @@ def dots(sheet: Sheet) -> str:
     if base is not None and not math.isnan(base.mean[0]):
         x = across(100 * base.mean[0])
         parts.append(_line(x, top, x, bottom, _SOFT, dash="4 3"))
-    for number, row in enumerate(sheet.rows):
-        parts.append(_dotted(row, top + row_height * (number + 0.5), left, across))
+    for number, (row, label) in enumerate(zip(sheet.rows, labels, strict=True)):
+        y = top + row_height * (number + 0.5)
+        parts += [_text(left - 12, y + 4, label, anchor="end"), _dotted(row, y, across)]
     words = "mIoU in percent; a dot is a seed, the red line their mean, the bar ± one standard deviation"
     parts.append(_text(12, bottom + 40, words, colour=_SOFT))
     return _svg(width, height, f"mIoU of every seed: {sheet.title}", parts)
@@ -56,13 +59,16 @@ def over_ratio(found: Sequence[Sheet]) -> str:
     shown = [arm for arm in arms if arm != baseline] or arms
     columns = min(_COLUMNS, len(shown))
     width, height = 20 + columns * _PANEL_WIDTH, 60 + -(-len(shown) // columns) * _PANEL_HEIGHT
-    title = f"{found[0].dataset}: mIoU over the share of labels{f' – {found[0].warning}' if found[0].warning else ''}"
+    warning = "; ".join(dict.fromkeys(sheet.warning for sheet in found if sheet.warning))
+    title = f"{found[0].dataset}: mIoU over the share of labels{f' – {warning}' if warning else ''}"
     parts = [_text(12, 20, title, weight="600")]
     for number, arm in enumerate(shown):
         x, y = 20 + number % columns * _PANEL_WIDTH, 36 + number // columns * _PANEL_HEIGHT
         panel = _Panel(x + 34, y + 18, _PANEL_WIDTH - 54, _PANEL_HEIGHT - 52, ratios, ticks)
-        parts += [_text(x + 34, y + 10, arm), panel.frame()]
-        if baseline is not None and baseline != arm:
+        marked = max((s.label(row) for s in found for row in s.rows if row.arm == arm), key=len)
+        parts += [_text(x + 34, y + 10, marked), panel.frame()]
+        apart = any(row.apart for _, row in _course(found, arm))  # beside it the baseline would invite a comparison
+        if baseline is not None and baseline != arm and not apart:
             parts.append(panel.course(_course(found, baseline), _SOFT, band=False))
         parts.append(panel.course(_course(found, arm), _BLUE, band=True))
     against = f"; grey: {baseline}" if baseline is not None else ""
@@ -127,8 +133,8 @@ def _course(found: Sequence[Sheet], arm: str) -> list[tuple[float, Row]]:
     return [(s.ratio, row) for s in sorted(found, key=lambda s: s.ratio) for row in s.rows if row.arm == arm]
 
 
-def _dotted(row: Row, y: float, left: float, across: Callable[[float], float]) -> str:
-    parts = [_text(left - 12, y + 4, row.arm, anchor="end")]
+def _dotted(row: Row, y: float, across: Callable[[float], float]) -> str:
+    parts = []
     mean, deviation = (100 * v for v in row.mean)
     if not math.isnan(deviation):
         x, width = across(mean - deviation), across(mean + deviation) - across(mean - deviation)

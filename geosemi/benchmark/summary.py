@@ -1,19 +1,15 @@
 """Results of single runs → a sheet for each data set and ratio: means over seeds, and how sure the differences are."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from geosemi.benchmark.footing import Footing
 from geosemi.benchmark.plan import Run
 from geosemi.benchmark.runs import Result
 from geosemi.benchmark.settings import BenchmarkSettings
 from geosemi.benchmark.stats import least_p, mean_and_spread, paired_t, sign_flip
 
-_MET = {
-    "labelled": "LEAKY because the labels of some of them were trained on",
-    "unlabelled": "of which training saw some without their labels",
-    "validation": "of which some chose the best step, which flatters",
-}
 Spread = tuple[float, float]  # mean and sample standard deviation
 
 
@@ -29,12 +25,14 @@ class Row:
         oa: overall accuracy.
         iou: by class.
         gain: mIoU minus that of the baseline with the same seed, one for each seed that both have; empty for the
-            baseline itself.
+            baseline itself, and where the two were not scored on the same ground.
         p_flip: of the sign-flip test, NaN where there is nothing to test.
         p_t: of the paired t test.
         seconds: a training step, the median over seeds of medians.
         steps: of a run.
         model: the network.
+        footings: what was scored; several where the data changed between its runs.
+        apart: in which ways its ground is not that of the baseline.
     """
 
     arm: str
@@ -49,6 +47,13 @@ class Row:
     seconds: float
     steps: int
     model: str
+    footings: tuple[Footing, ...]
+    apart: tuple[str, ...]
+
+    @property
+    def leaks(self) -> tuple[str, ...]:
+        """How test ground touches training ground, or is of it."""
+        return tuple(dict.fromkeys(f.leak for f in self.footings if f.leak))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +66,8 @@ class Sheet:
         rows: an arm each, in the order of the YAML.
         classes: names.
         planned: seeds that the benchmark asks for.
-        ground: what was scored.
-        protocol: how.
-        leaky: whether test ground touches training ground, or is of it.
-        seen: test scenes that the runs met: part of the split → names.
-        labelled: labelled blocks, and of how many.
+        protocol: how it is scored.
+        leaky: whether the test ground of any arm touches its training ground, or is of it.
         baseline: the arm that gains are against, or None.
     """
 
@@ -74,11 +76,8 @@ class Sheet:
     rows: tuple[Row, ...]
     classes: tuple[str, ...]
     planned: int
-    ground: str
     protocol: str
     leaky: bool
-    seen: Mapping[str, Sequence[str]]
-    labelled: tuple[int, int]
     baseline: str | None
 
     @property
@@ -88,10 +87,18 @@ class Sheet:
 
     @property
     def warning(self) -> str:
-        """What stands beside the name wherever it stands, or nothing."""
-        if "labelled" in self.seen:
-            return "LEAKY test scenes"
-        return "LEAKY split by patch" if self.leaky else ""
+        """What stands beside the name wherever it stands, or nothing; arms are named unless all of them leak."""
+        leaky = [row for row in self.rows if row.leaks]
+        where = "" if len(leaky) == len(self.rows) else f": {', '.join(row.arm for row in leaky)}"
+        what = ", ".join(dict.fromkeys(leak for row in leaky for leak in row.leaks))
+        return f"{what}{where}" if leaky else ""
+
+    def label(self, row: Row) -> str:
+        """Return the name of an arm with all that must stand beside it."""
+        marks = ["baseline"] if row.arm == self.baseline else []
+        marks += ["LEAKY"] if row.leaks else []
+        marks += ["other ground"] if row.apart else []
+        return f"{row.arm} ({', '.join(marks)})" if marks else row.arm
 
 
 def sheets(settings: BenchmarkSettings, results: Sequence[Result], planned: Sequence[Run]) -> list[Sheet]:
@@ -113,26 +120,27 @@ def sheets(settings: BenchmarkSettings, results: Sequence[Result], planned: Sequ
 
 
 def _sheet(settings: BenchmarkSettings, dataset: str, ratio: float, by_arm: Mapping[str, list[Result]]) -> Sheet:
+    base = by_arm.get(settings.baseline or "", [])
+    rows = tuple(_row(arm, found, base) for arm, found in by_arm.items() if found)
     first = next(found[0] for found in by_arm.values() if found)
-    base = {r.run.seed: r.figures["miou"] for r in by_arm.get(settings.baseline or "", [])}
-    rows = [_row(arm, found, {} if arm == settings.baseline else base) for arm, found in by_arm.items() if found]
     return Sheet(
         dataset,
         ratio,
-        tuple(rows),
-        tuple(first.iou),
+        rows,
+        tuple(dict.fromkeys(name for row in rows for name in row.iou)),
         planned=len(settings.seeds),
-        ground=first.ground,
         protocol=str(first.facts["protocol"]),
-        leaky=first.run.leaky or "labelled" in first.facts.get("seen", {}),
-        seen=first.facts.get("seen", {}),
-        labelled=(int(first.facts["labelled_blocks"]), int(first.facts["train_blocks"])),
+        leaky=any(row.leaks for row in rows),
         baseline=settings.baseline,
     )
 
 
-def _row(arm: str, found: Sequence[Result], base: Mapping[int, float]) -> Row:
-    gain = [r.figures["miou"] - base[r.run.seed] for r in found if r.run.seed in base]
+def _row(arm: str, found: Sequence[Result], base: Sequence[Result]) -> Row:
+    held = {r.run.seed: r for r in base}
+    apart = [why for r in found for b in base[:1] for why in Footing.of(r).against(Footing.of(held.get(r.run.seed, b)))]
+    pairs = [] if apart or found is base else [(r, held[r.run.seed]) for r in found if r.run.seed in held]
+    gain = [ours.figures["miou"] - theirs.figures["miou"] for ours, theirs in pairs]
+    footings = [Footing.of(r) for r in found]
     return Row(
         arm=arm,
         seeds=tuple(r.run.seed for r in found),
@@ -146,6 +154,8 @@ def _row(arm: str, found: Sequence[Result], base: Mapping[int, float]) -> Row:
         seconds=_median([r.seconds for r in found]),
         steps=int(found[0].facts["steps"]),
         model=str(found[0].facts["model"]),
+        footings=tuple(f for n, f in enumerate(footings) if f not in footings[:n]),
+        apart=tuple(dict.fromkeys(apart)),
     )
 
 
@@ -157,7 +167,11 @@ def _median(values: Sequence[float]) -> float:
 def verdict(sheet: Sheet) -> str:
     """Say in a sentence what so many seeds can show."""
     pairs = max((len(row.gain) for row in sheet.rows), default=0)
-    if sheet.baseline is None or pairs == 0:
+    if sheet.baseline is None:
+        return "No baseline: nothing is tested."
+    if pairs == 0 and any(row.apart for row in sheet.rows):
+        return f"No arm stands on the ground of {sheet.baseline}: nothing is tested."
+    if pairs == 0:
         return "No baseline: nothing is tested."
     if pairs == 1:
         return "One seed: a difference of two runs, which says nothing about luck."
@@ -173,24 +187,23 @@ def verdict(sheet: Sheet) -> str:
 
 def notes(sheet: Sheet) -> list[str]:
     """Return what must stand below a table."""
-    total = f"{sheet.labelled[0]} of {sheet.labelled[1]} training blocks labelled"
-    told = [f"IoU in percent, mean ± standard deviation over seeds; protocol `{sheet.protocol}`; {total}."]
-    if sheet.ground == "test" and sheet.seen:
-        told += [
-            f"Scored on whole test scenes, {_MET[part]}: {', '.join(names)}." for part, names in sheet.seen.items()
-        ]
-    elif sheet.ground == "test":
-        told.append("Scored on whole test scenes that no step of training or model choice saw.")
-    else:
-        told.append(
-            "There is no test ground: scored on the validation ground at the last step, not at the best one, because "
-            "the best of many looks at the ground that is reported flatters."
-        )
-    if sheet.leaky and not sheet.seen:
-        told.append(
-            "LEAKY: divided by patch as in the papers. Test patches touch training patches, so scores are optimistic "
-            "and say little about new ground."
-        )
+    told = [f"IoU in percent, mean ± standard deviation over seeds; protocol `{sheet.protocol}`."]
+    told += _by_arm(sheet, lambda footing: [f"{footing.blocks}."])
+    told += _by_arm(sheet, Footing.told)
+    told += [
+        f"No gain and no p for {row.arm}: it does not stand on the ground of {sheet.baseline} ({'; '.join(row.apart)})."
+        for row in sheet.rows
+        if row.apart
+    ]
     if any(len(row.seeds) < sheet.planned for row in sheet.rows):
         told.append(f"Unfinished: some rows have fewer than {sheet.planned} seeds.")
     return [*told, verdict(sheet)]
+
+
+def _by_arm(sheet: Sheet, say: Callable[[Footing], list[str]]) -> list[str]:
+    """Return sentences on the ground, each once, with the names of those that it is true of unless it is of all."""
+    arms: dict[str, list[str]] = {}
+    for row in sheet.rows:
+        for sentence in dict.fromkeys(s for footing in row.footings for s in say(footing)):
+            arms.setdefault(sentence, []).append(row.arm)
+    return [s if len(of) == len(sheet.rows) else f"{', '.join(of)}: {s}" for s, of in arms.items()]

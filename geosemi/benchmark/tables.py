@@ -66,11 +66,10 @@ def spread(value: Spread, *, sign: str = "") -> str:
 
 def _cells(row: Row, sheet: Sheet) -> list[str]:
     gain = spread(mean_and_spread(row.gain), sign="+") if row.gain else _DASH
-    name = f"{row.arm} (baseline)" if row.arm == sheet.baseline else row.arm
     classes = [spread(row.iou.get(c, (math.nan, math.nan))) for c in sheet.classes]
     seconds = _DASH if math.isnan(row.seconds) else f"{row.seconds:.3g}"
     tests = [_DASH if math.isnan(p) else f"{p:.3f}" if p >= 0.0005 else "< .001" for p in (row.p_flip, row.p_t)]
-    return [name, str(len(row.seeds)), spread(row.mean), gain, *tests, spread(row.oa), *classes, seconds]
+    return [sheet.label(row), str(len(row.seeds)), spread(row.mean), gain, *tests, spread(row.oa), *classes, seconds]
 
 
 def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

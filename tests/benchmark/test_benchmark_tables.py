@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import statistics
 import xml.etree.ElementTree as ET
@@ -99,6 +100,55 @@ def test_a_split_by_patch_is_marked_wherever_it_stands(full):
     for svg in (out / "plots").iterdir():
         assert ("LEAKY" in svg.read_text()) == svg.name.startswith("leaky")
     assert "leaky: LEAKY split by patch; scores are optimistic" in (out / "index.html").read_text()
+
+
+def test_an_arm_on_other_ground_is_marked_by_itself_and_gets_no_gain(tmp_path):
+    """The baseline comes first and does not leak: its facts must not stand for those of the others."""
+    arms = {"scene": {}, "again": {"train.lr": 0.5}, "patch": {"split.unit": "patch"}}
+    out, (sheet,) = written(tmp_path, methods=[], arms=arms, baseline="scene", override={"split.test": 0.2})
+    scene, again, patch = sheet.rows
+    assert (scene.leaks, again.leaks, patch.leaks) == ((), (), ("LEAKY split by patch",))
+    assert sheet.leaky
+    assert (len(again.gain), patch.gain) == (2, ())
+    assert not math.isnan(again.p_flip)
+    assert math.isnan(patch.p_flip)
+    assert math.isnan(patch.p_t)
+    lines = (out / "tables.md").read_text().splitlines()
+    row = next(line for line in lines if line.startswith("| patch (LEAKY, other ground) |"))
+    assert row.split("|")[4:7] == [" – "] * 3
+    assert not any("LEAKY" in line for line in lines if line.startswith(("| scene", "| again")))
+    assert any(n.startswith("patch: LEAKY: divided by patch") for n in notes(sheet))
+    why = "No gain and no p for patch: it does not stand on the ground of scene (`split.unit`; LEAKY split by patch)."
+    assert why in notes(sheet)
+    for name in ("tables.md", "tables.tex", "index.html", "plots/land-50.svg"):
+        text = (out / name).read_text()
+        assert "LEAKY split by patch: patch" in text
+        assert "patch (LEAKY, other ground)" in text
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"labelled_blocks": 3}, "3 of 8 training blocks labelled rather than 4 of 8"),
+        ({"scenes": ["c", "d"]}, "other scenes are scored"),
+        ({"ground": "validation, last step"}, "scored on validation, last step rather than test"),
+    ],
+)
+def test_what_the_runs_found_decides_as_well_as_what_they_were_told(tmp_path, facts, why):
+    config = benches.base_config(tmp_path / "base.yaml", tmp_path / "data")
+    settings, runs = benches.planned(tmp_path / "bench.yaml", config)
+    benches.invent(tmp_path / "out", runs)
+    benches.invent(tmp_path / "out", [r for r in runs if (r.arm, r.seed) == ("fixmatch", 1)], **facts)
+    (sheet,) = sheets(settings, read_results(tmp_path / "out", runs), runs)
+    assert sheet.rows[1].gain == ()
+    assert sheet.rows[1].apart == (why,)
+    assert notes(sheet)[-1] == "No arm stands on the ground of supervised: nothing is tested."
+
+
+def test_opinions_bands_and_pictures_without_labels_belong_to_the_method(tmp_path):
+    arms = {"none": {"data.opinions": None}, "few": {"data.bands": [1]}, "more": {"data.unlabelled": "more"}}
+    _, (sheet,) = written(tmp_path, arms={name: {"method.name": "fixmatch", **of} for name, of in arms.items()})
+    assert [len(row.gain) for row in sheet.rows] == [0, 2, 2, 2, 2]
 
 
 def test_unfinished_rows_and_other_ground_are_told(tmp_path):
