@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from geosemi.benchmark.summary import Row, Sheet
+from geosemi.benchmark.summary import Row, Sheet, sentences
 from geosemi.report.chart import nice_ticks
 
 _FONT = "font-family='system-ui,sans-serif' font-size='13'"
 _INK, _SOFT, _LINE, _BLUE, _RED = "#1d2b33", "#5b6b75", "#d9e0e4", "#2a6f97", "#d1495b"
-_LETTER = 6.6  # pixels, on the average
+_LETTER, _CAPTION = 6.6, 18  # width of a letter on the average, height of a line below a picture
 _PANEL_WIDTH, _PANEL_HEIGHT, _COLUMNS = 250, 170, 4
 
 
@@ -17,7 +17,9 @@ def dots(sheet: Sheet) -> str:
     """Return a row for each arm: a dot for each seed, the mean as a line, ± standard deviation as a bar."""
     labels = [sheet.label(row) for row in sheet.rows]
     left, row_height, top = max([190, *(24 + _LETTER * len(label) for label in labels)]), 26, 34
-    width, height = 570 + left, top + row_height * len(sheet.rows) + 48
+    captions = ["mIoU in percent; a dot is a seed, the red line their mean, the bar ± one standard deviation"]
+    captions += _on_ground([sheet])
+    width, height = 570 + left, top + row_height * len(sheet.rows) + 30 + _CAPTION * len(captions)
     values = _extent(sheet)
     if not values:
         return ""
@@ -38,8 +40,7 @@ def dots(sheet: Sheet) -> str:
     for number, (row, label) in enumerate(zip(sheet.rows, labels, strict=True)):
         y = top + row_height * (number + 0.5)
         parts += [_text(left - 12, y + 4, label, anchor="end"), _dotted(row, y, across)]
-    words = "mIoU in percent; a dot is a seed, the red line their mean, the bar ± one standard deviation"
-    parts.append(_text(12, bottom + 40, words, colour=_SOFT))
+    parts += [_text(12, bottom + 40 + _CAPTION * n, words, colour=_SOFT) for n, words in enumerate(captions)]
     return _svg(width, height, f"mIoU of every seed: {sheet.title}", parts)
 
 
@@ -58,7 +59,10 @@ def over_ratio(found: Sequence[Sheet]) -> str:
     baseline = found[0].baseline
     shown = [arm for arm in arms if arm != baseline] or arms
     columns = min(_COLUMNS, len(shown))
-    width, height = 20 + columns * _PANEL_WIDTH, 60 + -(-len(shown) // columns) * _PANEL_HEIGHT
+    against = f"; grey: {baseline}" if baseline is not None else ""
+    captions = [f"mIoU in percent over percent of labels; band: ± one standard deviation over seeds{against}"]
+    captions += _on_ground(found)
+    width, bottom = 20 + columns * _PANEL_WIDTH, 32 + -(-len(shown) // columns) * _PANEL_HEIGHT
     warning = "; ".join(dict.fromkeys(sheet.warning for sheet in found if sheet.warning))
     title = f"{found[0].dataset}: mIoU over the share of labels{f' – {warning}' if warning else ''}"
     parts = [_text(12, 20, title, weight="600")]
@@ -71,10 +75,14 @@ def over_ratio(found: Sequence[Sheet]) -> str:
         if baseline is not None and baseline != arm and not apart:
             parts.append(panel.course(_course(found, baseline), _SOFT, band=False))
         parts.append(panel.course(_course(found, arm), _BLUE, band=True))
-    against = f"; grey: {baseline}" if baseline is not None else ""
-    words = f"mIoU in percent over percent of labels; band: ± one standard deviation over seeds{against}"
-    parts.append(_text(20, height - 10, words, colour=_SOFT))
-    return _svg(width, height, title, parts)
+    parts += [_text(20, bottom + _CAPTION * (n + 1), words, colour=_SOFT) for n, words in enumerate(captions)]
+    return _svg(width, bottom + 10 + _CAPTION * len(captions), title, parts)
+
+
+def _on_ground(found: Sequence[Sheet]) -> list[str]:
+    """Return what is scored, in words for a caption."""
+    told = [words for sheet in found for words in sentences(sheet, lambda footing: [footing.brief])]
+    return [f"scored: {words}" for words in dict.fromkeys(told)]
 
 
 class _Panel:

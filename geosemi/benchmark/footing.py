@@ -2,17 +2,38 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from geosemi.benchmark.runs import Result
 from geosemi.settings import dotted
 
+TESTED = "test"  # the ground of runs that have any for testing
 # more pictures without labels, other bands and opinions are what a method may make use of; its ground stays the same
 _OF_THE_METHOD = {"data.unlabelled", "data.opinions", "data.bands"}
 _MET = {
     "labelled": "LEAKY because the labels of some of them were trained on",
     "unlabelled": "of which training saw some without their labels",
     "validation": "of which some chose the best step, which flatters",
+}
+_VALIDATED = (
+    "There is no test ground: scored on the validation ground at the last step, not at the best one, because the best "
+    "of many looks at the ground that is reported flatters."
+)
+_BESIDE = {
+    "block": (
+        "{} blocks lie in scenes whose other blocks were trained on. No step of training saw them, but their "
+        "neighbours share flight, light and season with them, so scores say little about a new scene."
+    ),
+    "patch": (
+        "LEAKY: divided by patch as in the papers. {} patches touch training patches, so scores are optimistic and say "
+        "little about new ground."
+    ),
+}
+_UNITS = {"block": "blocks", "patch": "patches"}
+_BRIEFLY = {
+    "scene": "",
+    "block": ", in scenes whose other blocks were trained on",
+    "patch": ": LEAKY, they touch training patches",
 }
 
 
@@ -21,8 +42,8 @@ class Footing:
     """The ground of a run.
 
     Attributes:
-        scored: `test`, or else which part of the data stands in for it.
-        patches: whether test ground touches training ground, patch by patch.
+        scored: `TESTED`, or else which part of the data stands in for it.
+        unit: what was divided; blocks and patches lie in scenes that were trained on, and patches touch.
         scenes: that were scored, as far as they are known by name.
         seen: test scenes that the run met: part of the split → names.
         labelled: labelled blocks, and of how many.
@@ -30,7 +51,7 @@ class Footing:
     """
 
     scored: str
-    patches: bool
+    unit: Literal["scene", "block", "patch"]
     scenes: tuple[str, ...]
     seen: Mapping[str, Sequence[str]]
     labelled: tuple[int, int]
@@ -42,7 +63,7 @@ class Footing:
         facts, told = result.facts, result.run.settings.model_dump(mode="json", include={"data", "split"})
         return cls(
             result.ground,
-            patches=result.run.leaky,
+            unit="patch" if result.run.leaky else "block" if _beside(result) else "scene",
             scenes=tuple(facts.get("scenes", ())),
             seen=facts.get("seen", {}),
             labelled=(int(facts["labelled_blocks"]), int(facts["train_blocks"])),
@@ -54,7 +75,7 @@ class Footing:
         """What stands beside the name wherever it stands, or nothing."""
         if "labelled" in self.seen:
             return "LEAKY test scenes"
-        return "LEAKY split by patch" if self.patches else ""
+        return "LEAKY split by patch" if self.unit == "patch" else ""
 
     @property
     def blocks(self) -> str:
@@ -77,22 +98,35 @@ class Footing:
             found.append(self.leak or "not leaky")
         return found
 
+    @property
+    def brief(self) -> str:
+        """What was scored, as a caption has it."""
+        if self.scored != TESTED:
+            return f"validation ground at the last step{_BRIEFLY[self.unit]}"
+        if self.seen:
+            return "whole test scenes, but the runs met some of them"
+        if self.unit == "scene":
+            return "whole test scenes that no step saw"
+        return f"test {_UNITS[self.unit]}{_BRIEFLY[self.unit]}"
+
     def told(self) -> list[str]:
         """Say in sentences what figures on this ground are worth."""
-        if self.scored != "test":
-            found = [
-                (
-                    "There is no test ground: scored on the validation ground at the last step, not at the best one, "
-                    "because the best of many looks at the ground that is reported flatters."
-                )
-            ]
-        elif self.seen:
-            found = [f"Scored on whole test scenes, {_MET[part]}: {', '.join(n)}." for part, n in self.seen.items()]
-        else:
-            found = ["Scored on whole test scenes that no step of training or model choice saw."]
-        if self.patches and not self.seen:
-            found.append(
-                "LEAKY: divided by patch as in the papers. Test patches touch training patches, so scores are "
-                "optimistic and say little about new ground."
-            )
-        return found
+        if self.scored != TESTED:
+            return [_VALIDATED, *([_BESIDE[self.unit].format("Validation")] if self.unit != "scene" else [])]
+        if self.seen:
+            return [f"Scored on whole test scenes, {_MET[part]}: {', '.join(n)}." for part, n in self.seen.items()]
+        if self.unit == "scene":
+            return ["Scored on whole test scenes that no step of training or model choice saw."]
+        return [
+            f"Only the {_UNITS[self.unit]} that were kept for testing are scored.",
+            _BESIDE[self.unit].format("Test"),
+        ]
+
+
+def _beside(result: Result) -> bool:
+    """Tell whether other windows of the scored scenes were trained on."""
+    if "beside" in result.facts:
+        return bool(result.facts["beside"])
+    told = result.run.settings  # results of before do not say
+    by_name = told.data.validation or told.data.test or told.data.lists
+    return told.split.unit == "block" and result.run.test is None and not by_name

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from geosemi.benchmark.footing import TESTED
 from geosemi.benchmark.settings import Ground
 from geosemi.data.ground import lies_on
 from geosemi.data.matching import RASTER_SUFFIXES, partner
@@ -27,7 +28,7 @@ from geosemi.train.settings import RunSettings
 from geosemi.train.verdict import read_json
 
 MAPS = "maps"
-TESTED, VALIDATED = "test", "validation, last step"
+VALIDATED = "validation, last step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def score_run(
     if not total.matrix.any():
         raise InputError("the test scenes have no truth", hint="check the labels of the benchmark's `test`")
     told = {"ground": TESTED, "scenes": [t.name for t in tested], "seen": _seen(folder, scenes, tested) if test else {}}
+    told["beside"] = [] if test else _beside(folder, "test")
     return told | score(total, scenes.legend, protocol).to_dict()
 
 
@@ -91,6 +93,13 @@ def _seen(folder: Path, scenes: SceneSet, tested: list[Tested]) -> dict[str, lis
         same = [isinstance(t.scene, Path) and t.scene.resolve() in files for t in tested]
         found[part] = [t.name for t, a, b in zip(tested, shared, same, strict=True) if a or b]
     return {part: names for part, names in found.items() if names}
+
+
+def _beside(folder: Path, part: str) -> list[str]:
+    """Return the scenes of a part of the split of which other windows were trained on."""
+    split = read_json(folder / SPLIT)
+    scenes = {name: {scene for scene, *_ in split.get(name, [])} for name in (part, "labelled", "unlabelled")}
+    return sorted(scenes[part] & (scenes["labelled"] | scenes["unlabelled"]))
 
 
 def _mapped(
@@ -147,7 +156,8 @@ def _last_validation(folder: Path, protocol: Protocol) -> dict[str, Any]:
     classes = {c.removeprefix("iou "): {"iou": _number(v), "f1": _number(last.get(f"f1 {c[4:]}"))}
                for c, v in last.items() if c.startswith("iou ")}  # fmt: skip
     means = {name: _number(last.get(name)) for name in ("miou", "mf1", "oa", "kappa")}
-    return {"ground": VALIDATED, "step": int(last["step"]), "protocol": protocol.name, **means, "classes": classes}
+    told = {"ground": VALIDATED, "beside": _beside(folder, "validation"), "step": int(last["step"])}
+    return {**told, "protocol": protocol.name, **means, "classes": classes}
 
 
 def _number(text: str | None) -> float | None:

@@ -188,8 +188,8 @@ def verdict(sheet: Sheet) -> str:
 def notes(sheet: Sheet) -> list[str]:
     """Return what must stand below a table."""
     told = [f"IoU in percent, mean ± standard deviation over seeds; protocol `{sheet.protocol}`."]
-    told += _by_arm(sheet, lambda footing: [f"{footing.blocks}."])
-    told += _by_arm(sheet, Footing.told)
+    told += sentences(sheet, lambda footing: [f"{footing.blocks}."])
+    told += sentences(sheet, Footing.told)
     told += [
         f"No gain and no p for {row.arm}: it does not stand on the ground of {sheet.baseline} ({'; '.join(row.apart)})."
         for row in sheet.rows
@@ -200,8 +200,8 @@ def notes(sheet: Sheet) -> list[str]:
     return [*told, verdict(sheet)]
 
 
-def _by_arm(sheet: Sheet, say: Callable[[Footing], list[str]]) -> list[str]:
-    """Return sentences on the ground, each once, with the names of those that it is true of unless it is of all."""
+def sentences(sheet: Sheet, say: Callable[[Footing], list[str]]) -> list[str]:
+    """Return sentences on grounds, each once, with the names of those that it is true of unless it is of all."""
     arms: dict[str, list[str]] = {}
     for row in sheet.rows:
         for sentence in dict.fromkeys(s for footing in row.footings for s in say(footing)):

@@ -83,6 +83,7 @@ class TestOneRun:
         (result,) = read_results(folder, [run])
         assert result.ground == "test"
         assert result.facts["scenes"] == ["c"]
+        assert result.facts["beside"] == []
         assert 0 < result.seconds < 60
         assert (result.facts["steps"], result.facts["labelled_blocks"]) == (4, 4)
 
@@ -118,6 +119,7 @@ class TestOneRun:
                 window = np.s_[row : row + height, col : col + width]
                 total.add(mask.read(mask.grid.window, 1)[window], truth.read(truth.grid.window, 1)[window])
         assert found["confusion"] == total.matrix.tolist()
+        assert found["beside"], "other blocks of the scenes were trained on"
         assert found["miou"] == score(total, legend).miou
         assert 0 < total.matrix.sum() < 3 * 96 * 96
 
@@ -134,6 +136,7 @@ class TestOneRun:
         found = score_run(tmp_path / "run", settings, None)
         assert (found["ground"], found["step"]) == ("validation, last step", 6)
         assert found["miou"] == float(last.split(",")[1]) < 0.99
+        assert found["beside"], "blocks for validation lie in scenes that are trained on"
 
     def test_scenes_outside_of_the_data(self, worked, land):
         folder, run, _ = worked

@@ -102,6 +102,55 @@ def test_a_split_by_patch_is_marked_wherever_it_stands(full):
     assert "leaky: LEAKY split by patch; scores are optimistic" in (out / "index.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("facts", "override", "told", "brief"),
+    [
+        ({}, {}, "Scored on whole test scenes that no step of training or model choice saw.", "whole test scenes"),
+        (
+            {"beside": ["a"]}, {"split.unit": "block"},
+            "Test blocks lie in scenes whose other blocks were trained on.",
+            "scored: test blocks, in scenes whose other blocks were trained on",
+        ),
+        (
+            {"beside": ["a"], "leaky": True}, {"split.unit": "patch"},
+            "LEAKY: divided by patch as in the papers. Test patches touch training patches",
+            "scored: test patches: LEAKY, they touch training patches",
+        ),
+        (
+            {"beside": ["a"], "ground": "validation, last step"}, {"split.unit": "block"},
+            "Validation blocks lie in scenes whose other blocks were trained on.",
+            "scored: validation ground at the last step, in scenes whose other blocks were trained on",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_scored_is_told_in_every_output_as_it_was(tmp_path, facts, override, told, brief):
+    config = benches.base_config(tmp_path / "base.yaml", tmp_path / "data")
+    settings, runs = benches.planned(tmp_path / "bench.yaml", config, ratios=[10, 50], override=override)
+    out = tmp_path / "out"
+    benches.invent(out, runs, **facts)
+    write_tables(settings, read_results(out, runs), out, planned=runs)
+    for name in ("tables.md", "tables.tex", "index.html"):
+        text = (out / name).read_text()
+        assert text.count(told) == 2, name
+        assert ("whole test scenes" in text) == (not override), name
+    for name in ("land-10", "land-50", "land-ratios"):
+        text = (out / "plots" / f"{name}.svg").read_text()
+        assert brief in text
+        assert ("whole test scenes" in text) == (not override), name
+
+
+def test_results_of_before_are_judged_by_their_settings(tmp_path):
+    config = benches.base_config(tmp_path / "base.yaml", tmp_path / "data")
+    by_block = {"split.unit": "block", "data.test": [], "data.validation": []}
+    for number, (override, told) in enumerate([
+        (by_block, True), ({"split.unit": "block"}, False), ({**by_block, "split.unit": "scene"}, False),
+    ]):  # fmt: skip
+        settings, runs = benches.planned(tmp_path / "bench.yaml", config, override=override)
+        benches.invent(tmp_path / str(number), runs)
+        (sheet,) = sheets(settings, read_results(tmp_path / str(number), runs), runs)
+        assert any("Test blocks lie" in n for n in notes(sheet)) == told
+
+
 def test_an_arm_on_other_ground_is_marked_by_itself_and_gets_no_gain(tmp_path):
     """The baseline comes first and does not leak: its facts must not stand for those of the others."""
     arms = {"scene": {}, "again": {"train.lr": 0.5}, "patch": {"split.unit": "patch"}}
@@ -118,6 +167,7 @@ def test_an_arm_on_other_ground_is_marked_by_itself_and_gets_no_gain(tmp_path):
     assert row.split("|")[4:7] == [" – "] * 3
     assert not any("LEAKY" in line for line in lines if line.startswith(("| scene", "| again")))
     assert any(n.startswith("patch: LEAKY: divided by patch") for n in notes(sheet))
+    assert any(n.startswith("scene, again: Scored on whole test scenes") for n in notes(sheet))
     why = "No gain and no p for patch: it does not stand on the ground of scene (`split.unit`; LEAKY split by patch)."
     assert why in notes(sheet)
     for name in ("tables.md", "tables.tex", "index.html", "plots/land-50.svg"):
