@@ -1,7 +1,7 @@
 """Pictures of a benchmark as SVG that needs no style sheet and no script; every text is escaped."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from geosemi.benchmark.summary import Row, Sheet, sentences
@@ -9,17 +9,18 @@ from geosemi.report.chart import nice_ticks
 
 _FONT = "font-family='system-ui,sans-serif' font-size='13'"
 _INK, _SOFT, _LINE, _BLUE, _RED = "#1d2b33", "#5b6b75", "#d9e0e4", "#2a6f97", "#d1495b"
-_LETTER, _CAPTION = 6.6, 18  # width of a letter on the average, height of a line below a picture
+_LETTER, _CAPTION = 7.8, 18  # width of a letter in a wide font, height of a line below a picture
 _PANEL_WIDTH, _PANEL_HEIGHT, _COLUMNS = 250, 170, 4
 
 
 def dots(sheet: Sheet) -> str:
     """Return a row for each arm: a dot for each seed, the mean as a line, ± standard deviation as a bar."""
     labels = [sheet.label(row) for row in sheet.rows]
-    left, row_height, top = max([190, *(24 + _LETTER * len(label) for label in labels)]), 26, 34
+    left, row_height, top = max(190, _room(labels)), 26, 34
     captions = ["mIoU in percent; a dot is a seed, the red line their mean, the bar ± one standard deviation"]
     captions += _on_ground([sheet])
-    width, height = 570 + left, top + row_height * len(sheet.rows) + 30 + _CAPTION * len(captions)
+    width = max(570 + left, _room(captions))
+    height = top + row_height * len(sheet.rows) + 30 + _CAPTION * len(captions)
     values = _extent(sheet)
     if not values:
         return ""
@@ -62,21 +63,27 @@ def over_ratio(found: Sequence[Sheet]) -> str:
     against = f"; grey: {baseline}" if baseline is not None else ""
     captions = [f"mIoU in percent over percent of labels; band: ± one standard deviation over seeds{against}"]
     captions += _on_ground(found)
-    width, bottom = 20 + columns * _PANEL_WIDTH, 32 + -(-len(shown) // columns) * _PANEL_HEIGHT
+    marked = {arm: max((s.label(r) for s in found for r in s.rows if r.arm == arm), key=len) for arm in shown}
+    across = max(_PANEL_WIDTH, 30 + _room(marked.values()))
+    width, bottom = max(20 + columns * across, _room(captions)), 32 + -(-len(shown) // columns) * _PANEL_HEIGHT
     warning = "; ".join(dict.fromkeys(sheet.warning for sheet in found if sheet.warning))
     title = f"{found[0].dataset}: mIoU over the share of labels{f' – {warning}' if warning else ''}"
     parts = [_text(12, 20, title, weight="600")]
     for number, arm in enumerate(shown):
-        x, y = 20 + number % columns * _PANEL_WIDTH, 36 + number // columns * _PANEL_HEIGHT
-        panel = _Panel(x + 34, y + 18, _PANEL_WIDTH - 54, _PANEL_HEIGHT - 52, ratios, ticks)
-        marked = max((s.label(row) for s in found for row in s.rows if row.arm == arm), key=len)
-        parts += [_text(x + 34, y + 10, marked), panel.frame()]
+        x, y = 20 + number % columns * across, 36 + number // columns * _PANEL_HEIGHT
+        panel = _Panel(x + 34, y + 18, across - 54, _PANEL_HEIGHT - 52, ratios, ticks)
+        parts += [_text(x + 34, y + 10, marked[arm]), panel.frame()]
         apart = any(row.apart for _, row in _course(found, arm))  # beside it the baseline would invite a comparison
         if baseline is not None and baseline != arm and not apart:
             parts.append(panel.course(_course(found, baseline), _SOFT, band=False))
         parts.append(panel.course(_course(found, arm), _BLUE, band=True))
     parts += [_text(20, bottom + _CAPTION * (n + 1), words, colour=_SOFT) for n, words in enumerate(captions)]
     return _svg(width, bottom + 10 + _CAPTION * len(captions), title, parts)
+
+
+def _room(texts: Iterable[str]) -> float:
+    """Return how wide a picture must be for each of some texts to stand in it, with a margin."""
+    return 24 + _LETTER * max(map(len, texts), default=0)
 
 
 def _on_ground(found: Sequence[Sheet]) -> list[str]:

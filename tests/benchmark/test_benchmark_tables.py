@@ -279,6 +279,16 @@ def test_pictures_are_xml_that_stands_alone(full):
         assert all(0 < float(c.get("cx")) < width and 0 < float(c.get("cy")) < height for c in circles)
 
 
+def test_no_text_of_a_picture_is_cut_off(tmp_path):
+    long = {"fixmatch, a name that goes on and on": {"method.name": "fixmatch", "split.unit": "patch"}}
+    out, _ = written(tmp_path, arms=long, methods=["supervised"], ratios=[5, 50])
+    for path in (out / "plots").iterdir():
+        root = ET.fromstring(path.read_text())
+        for text in (e for e in root.iter() if e.tag.endswith("text")):
+            length = 7.5 * len(text.text) * {"start": 1, "end": -1, "middle": 0}[text.get("text-anchor")]
+            assert 0 <= float(text.get("x")) + length <= float(root.get("width")), text.text
+
+
 class TestPublished:
     def test_every_number_has_its_source_and_its_caveats(self):
         rows = [row for name in ("potsdam", "loveda", "deepglobe") for row in published(name)]
