@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from textwrap import wrap
 
-from geosemi.benchmark.summary import Row, Sheet, sentences
+from geosemi.benchmark.summary import Row, Sheet, sentences, unfinished
 from geosemi.report.chart import nice_ticks
 
 _FONT = "font-family='system-ui,sans-serif' font-size='13'"
@@ -18,7 +19,7 @@ def dots(sheet: Sheet) -> str:
     labels = [sheet.label(row) for row in sheet.rows]
     left, row_height, top = max(190, _room(labels)), 26, 34
     captions = ["mIoU in percent; a dot is a seed, the red line their mean, the bar ± one standard deviation"]
-    captions += _on_ground([sheet])
+    captions += [*_on_ground([sheet]), *_lines(unfinished(sheet))]
     width = max(570 + left, _room(captions))
     height = top + row_height * len(sheet.rows) + 30 + _CAPTION * len(captions)
     values = _extent(sheet)
@@ -51,7 +52,7 @@ def over_ratio(found: Sequence[Sheet]) -> str:
     Args:
         found: sheets of one data set; nothing is drawn for a single ratio.
     """
-    ratios = sorted({sheet.ratio for sheet in found})
+    ratios = sorted({sheet.ratio for sheet in found if sheet.rows})
     arms = list(dict.fromkeys(row.arm for sheet in found for row in sheet.rows))
     values = [v for sheet in found for v in _extent(sheet)]
     if len(ratios) < 2 or not values:
@@ -62,7 +63,7 @@ def over_ratio(found: Sequence[Sheet]) -> str:
     columns = min(_COLUMNS, len(shown))
     against = f"; grey: {baseline}" if baseline is not None else ""
     captions = [f"mIoU in percent over percent of labels; band: ± one standard deviation over seeds{against}"]
-    captions += _on_ground(found)
+    captions += [*_on_ground(found), *_lines(f"{s.ratio:g} %: {told}" for s in found for told in unfinished(s))]
     marked = {arm: max((s.label(r) for s in found for r in s.rows if r.arm == arm), key=len) for arm in shown}
     across = max(_PANEL_WIDTH, 30 + _room(marked.values()))
     width, bottom = max(20 + columns * across, _room(captions)), 32 + -(-len(shown) // columns) * _PANEL_HEIGHT
@@ -89,7 +90,11 @@ def _room(texts: Iterable[str]) -> float:
 def _on_ground(found: Sequence[Sheet]) -> list[str]:
     """Return what is scored, in words for a caption."""
     told = [words for sheet in found for words in sentences(sheet, lambda footing: [footing.brief])]
-    return [f"scored: {words}" for words in dict.fromkeys(told)]
+    return _lines(f"scored: {words}" for words in dict.fromkeys(told))
+
+
+def _lines(texts: Iterable[str]) -> list[str]:
+    return [line for text in texts for line in wrap(text, 90)]
 
 
 class _Panel:

@@ -35,7 +35,11 @@ def page(title: str, found: Sequence[Sheet], printed: dict[str, list[Printed]], 
         _of_dataset(d, [s for s in found if s.dataset == d]) for d in dict.fromkeys(s.dataset for s in found)
     )
     body += "".join(_published(d, rows, sorted({s.ratio for s in found})) for d, rows in printed.items())
-    warnings = [f"unfinished: {done} of {planned} runs are done"] if done < planned else []
+    warnings = (
+        [f"unfinished: {done} of {planned} runs are done; what is missing stands below each table"]
+        if done < planned
+        else []
+    )
     warnings += [
         f"{d}: {w}; scores are optimistic" for d, w in sorted({(s.dataset, s.warning) for s in found if s.warning})
     ]
@@ -53,7 +57,8 @@ def _of_dataset(dataset: str, found: Sequence[Sheet]) -> str:
         parts.append(
             f'<div class="full"><h3>{escape(sheet.title)}</h3>{table(*cells(sheet))}<ul class="notes">{told}</ul></div>'
         )
-        parts.append(f'<div class="full plot">{dots(sheet)}</div>')
+        if picture := dots(sheet):
+            parts.append(f'<div class="full plot">{picture}</div>')
     return f'<section><h2>{escape(dataset)}</h2><div class="parts">{"".join(parts)}</div></section>'
 
 

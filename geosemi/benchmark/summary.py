@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from geosemi.benchmark.footing import Footing
 from geosemi.benchmark.plan import Run
@@ -65,7 +66,7 @@ class Sheet:
         ratio: percent of labels.
         rows: an arm each, in the order of the YAML.
         classes: names.
-        planned: seeds that the benchmark asks for.
+        missing: arms with seeds that have no result → these seeds.
         protocol: how it is scored.
         leaky: whether the test ground of any arm touches its training ground, or is of it.
         baseline: the arm that gains are against, or None.
@@ -75,7 +76,7 @@ class Sheet:
     ratio: float
     rows: tuple[Row, ...]
     classes: tuple[str, ...]
-    planned: int
+    missing: Mapping[str, tuple[int, ...]]
     protocol: str
     leaky: bool
     baseline: str | None
@@ -102,34 +103,33 @@ class Sheet:
 
 
 def sheets(settings: BenchmarkSettings, results: Sequence[Result], planned: Sequence[Run]) -> list[Sheet]:
-    """Return a sheet for each data set and ratio that has a result.
+    """Return a sheet for each data set and ratio, without rows where there is no result.
 
     Args:
         settings: of the benchmark.
         results: of the runs that are done.
-        planned: all runs; arms without a result are left out.
+        planned: all runs.
     """
-    arms = list(dict.fromkeys(run.arm for run in planned))
     found = []
-    for dataset in settings.datasets:
-        for ratio in settings.ratios:
-            here = [r for r in results if (r.run.dataset, r.run.ratio) == (dataset, ratio)]
-            if here:
-                found.append(_sheet(settings, dataset, ratio, {a: [r for r in here if r.run.arm == a] for a in arms}))
+    for dataset, ratio in product(settings.datasets, settings.ratios):
+        runs = [run for run in planned if (run.dataset, run.ratio) == (dataset, ratio)]
+        found.append(_sheet(settings, runs, [r for r in results if (r.run.dataset, r.run.ratio) == (dataset, ratio)]))
     return found
 
 
-def _sheet(settings: BenchmarkSettings, dataset: str, ratio: float, by_arm: Mapping[str, list[Result]]) -> Sheet:
+def _sheet(settings: BenchmarkSettings, runs: Sequence[Run], results: Sequence[Result]) -> Sheet:
+    by_arm = {arm: [r for r in results if r.run.arm == arm] for arm in dict.fromkeys(run.arm for run in runs)}
     base = by_arm.get(settings.baseline or "", [])
     rows = tuple(_row(arm, found, base) for arm, found in by_arm.items() if found)
-    first = next(found[0] for found in by_arm.values() if found)
+    done = {(r.run.arm, r.run.seed) for r in results}
+    missing = {arm: tuple(r.seed for r in runs if r.arm == arm and (arm, r.seed) not in done) for arm in by_arm}
     return Sheet(
-        dataset,
-        ratio,
+        runs[0].dataset,
+        runs[0].ratio,
         rows,
         tuple(dict.fromkeys(name for row in rows for name in row.iou)),
-        planned=len(settings.seeds),
-        protocol=str(first.facts["protocol"]),
+        missing={arm: seeds for arm, seeds in missing.items() if seeds},
+        protocol=runs[0].settings.train.protocol,
         leaky=any(row.leaks for row in rows),
         baseline=settings.baseline,
     )
@@ -195,9 +195,16 @@ def notes(sheet: Sheet) -> list[str]:
         for row in sheet.rows
         if row.apart
     ]
-    if any(len(row.seeds) < sheet.planned for row in sheet.rows):
-        told.append(f"Unfinished: some rows have fewer than {sheet.planned} seeds.")
-    return [*told, verdict(sheet)]
+    return [*told, *unfinished(sheet), verdict(sheet)]
+
+
+def unfinished(sheet: Sheet) -> list[str]:
+    """Return a sentence with the arms and seeds that have no result, or nothing: what failed must not just vanish."""
+    arms: dict[tuple[int, ...], list[str]] = {}
+    for arm, seeds in sheet.missing.items():
+        arms.setdefault(seeds, []).append(arm)
+    told = [f"{', '.join(of)} ({'seeds' if len(k) > 1 else 'seed'} {', '.join(map(str, k))})" for k, of in arms.items()]
+    return [f"Unfinished: no result of {'; '.join(told)}."] if told else []
 
 
 def sentences(sheet: Sheet, say: Callable[[Footing], list[str]]) -> list[str]:

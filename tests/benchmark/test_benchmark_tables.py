@@ -201,11 +201,27 @@ def test_opinions_bands_and_pictures_without_labels_belong_to_the_method(tmp_pat
     assert [len(row.gain) for row in sheet.rows] == [0, 2, 2, 2, 2]
 
 
-def test_unfinished_rows_and_other_ground_are_told(tmp_path):
-    out, found = written(tmp_path, keep=lambda run: (run.arm, run.seed) != ("fixmatch", 1))
-    assert any(n.startswith("Unfinished") for n in notes(found[0]))
+def test_what_has_no_result_is_told_by_name_below_its_sheet(tmp_path):
+    """One arm has lost a seed, one has failed altogether, and of one ratio there is nothing at all."""
+    out, found = written(
+        tmp_path, keep=lambda run: run.ratio < 50 and run.arm != "wild" and (run.arm, run.seed) != ("fixmatch", 1),
+        arms={"wild": {"method.name": "cps"}}, ratios=[5, 10, 50],
+    )  # fmt: skip
+    assert [row.arm for row in found[0].rows] == ["supervised", "fixmatch"]
     assert len(found[0].rows[1].gain) == 1, "only seeds that both have are compared"
-    assert "unfinished: 3 of 4 runs are done" in (out / "index.html").read_text()
+    some = "Unfinished: no result of fixmatch (seed 1); wild (seeds 0, 1)."
+    none = "Unfinished: no result of supervised, fixmatch, wild (seeds 0, 1)."
+    assert [[n for n in notes(sheet) if "Unfinished" in n] for sheet in found] == [[some], [some], [none]]
+    for name in ("tables.md", "tables.tex", "index.html"):
+        text = (out / name).read_text().split("50 % of" if name != "tables.tex" else r"50 \% of")
+        assert some in text[0]
+        assert none in text[-1]
+    assert some in (out / "plots" / "land-5.svg").read_text()
+    assert none in (out / "plots" / "land-ratios.svg").read_text()
+    assert not (out / "plots" / "land-50.svg").exists()
+    assert "unfinished: 6 of 18 runs are done" in (out / "index.html").read_text()
+    plain = json.loads((out / "summary.json").read_text())
+    assert plain[0]["missing"] == {"fixmatch": [1], "wild": [0, 1]}
 
 
 def test_validation_ground_is_never_called_a_test(tmp_path):
