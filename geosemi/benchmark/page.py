@@ -14,6 +14,7 @@ from geosemi.report.tables import table
 _STYLE = """
 ul.notes{margin:10px 0 0;padding-left:20px;color:var(--soft);font-size:.88rem;max-width:110ch}
 .printed td{white-space:normal;text-align:left;min-width:9ch}
+.printed thead th{text-align:left}
 .plot{overflow-x:auto}
 .plot svg{width:auto;max-width:100%}
 .full table{font-size:.8rem}

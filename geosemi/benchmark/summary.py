@@ -1,6 +1,7 @@
 """Results of single runs → a sheet for each data set and ratio: means over seeds, and how sure the differences are."""
 
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -160,19 +161,15 @@ def _row(arm: str, found: Sequence[Result], base: Sequence[Result]) -> Row:
 
 
 def _median(values: Sequence[float]) -> float:
-    known = sorted(v for v in values if not math.isnan(v))
-    return known[len(known) // 2] if known else math.nan
+    known = [v for v in values if not math.isnan(v)]
+    return statistics.median(known) if known else math.nan
 
 
 def verdict(sheet: Sheet) -> str:
     """Say in a sentence what so many seeds can show."""
     pairs = max((len(row.gain) for row in sheet.rows), default=0)
-    if sheet.baseline is None:
-        return "No baseline: nothing is tested."
-    if pairs == 0 and any(row.apart for row in sheet.rows):
-        return f"No arm stands on the ground of {sheet.baseline}: nothing is tested."
     if pairs == 0:
-        return "No baseline: nothing is tested."
+        return f"{_why_untested(sheet)}: nothing is tested."
     if pairs == 1:
         return "One seed: a difference of two runs, which says nothing about luck."
     compared = sum(1 for row in sheet.rows if row.gain)
@@ -183,6 +180,18 @@ def verdict(sheet: Sheet) -> str:
         f"p: exact two-sided sign-flip test over {pairs} seeds, the same for both; the smallest that it can give is "
         f"{least:.3g}{cannot}. p(t): paired t test, which takes the differences for normal.{several}"
     )
+
+
+def _why_untested(sheet: Sheet) -> str:
+    others = [row for row in sheet.rows if row.arm != sheet.baseline]
+    if sheet.baseline is None:
+        return "No baseline"
+    if len(others) == len(sheet.rows):
+        return f"The baseline {sheet.baseline} has no result"
+    if not others:
+        return f"No result beside that of the baseline {sheet.baseline}"
+    apart = all(row.apart for row in others)
+    return f"No arm {'stands on the ground of' if apart else 'has a seed in common with'} {sheet.baseline}"
 
 
 def notes(sheet: Sheet) -> list[str]:

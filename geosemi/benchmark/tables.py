@@ -9,6 +9,7 @@ from geosemi.benchmark.summary import Row, Sheet, Spread, notes
 
 Cells = tuple[list[str], list[list[str]]]
 _DASH = "–"
+_TEXTS = ("network", "mean of", "split", "source", "caveat")  # columns of words, to the left as their headings
 
 
 def cells(sheet: Sheet) -> Cells:
@@ -21,7 +22,7 @@ def published_cells(printed: Sequence[Printed], ratios: Sequence[float]) -> Cell
     """Return head and rows of what papers print: one row for each method, with all that qualifies it."""
     shown = sorted({p.ratio for p in printed} | set(ratios))
     shown = [r for r in shown if any(p.ratio == r for p in printed)]
-    head = ["paper's method", *(f"{r:g} %" for r in shown), "network", "mean of", "split", "source", "caveat"]
+    head = ["paper's method", *(f"{r:g} %" for r in shown), *_TEXTS]
     rows = []
     for name in dict.fromkeys(p.name for p in printed):
         mine = [p for p in printed if p.name == name]
@@ -52,7 +53,7 @@ def latex(title: str, found: Sequence[Sheet], printed: dict[str, list[Printed]])
     for dataset, rows in printed.items():
         caption = f"What papers print for {dataset}. {READ_WITH_CARE}"
         head, body = published_cells(rows, sorted({s.ratio for s in found}))
-        parts.append(_latex_table(head, body, caption=caption, label=f"tab:published-{dataset}"))
+        parts.append(_latex_table(head, body, caption=caption, label=f"tab:published-{dataset}", texts=len(_TEXTS)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -82,10 +83,13 @@ def _marked(text: str) -> str:
     return _one_line(text).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str) -> str:
+def _latex_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str, texts: int = 0
+) -> str:
+    columns = f"l{'r' * (len(head) - 1 - texts)}{'l' * texts}"
     body = [" & ".join(map(_escaped, row)) + r" \\" for row in rows]
     lines = [
-        r"\begin{table}", r"\centering", r"\small", f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule",
+        r"\begin{table}", r"\centering", r"\small", f"\\begin{{tabular}}{{{columns}}}", r"\toprule",
         " & ".join(map(_escaped, head)) + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}",
         f"\\caption{{{_escaped(caption)}}}", f"\\label{{{label}}}", r"\end{table}",
     ]  # fmt: skip

@@ -85,8 +85,30 @@ def test_six_seeds_may_show_something_and_one_says_nothing(tmp_path_factory):
     out, found = written(tmp_path_factory.mktemp("one"), seeds=[0])
     assert "One seed" in notes(found[0])[-1]
     assert "±" not in (out / "tables.md").read_text().split("IoU in percent")[0]
-    _, found = written(tmp_path_factory.mktemp("none"), baseline=None)
-    assert notes(found[0])[-1].startswith("No baseline")
+
+
+@pytest.mark.parametrize(
+    ("more", "kept", "told"),
+    [
+        ({"baseline": None}, lambda run: True, "No baseline: nothing is tested."),
+        ({"methods": ["supervised"]}, lambda run: True, "No result beside that of the baseline supervised: nothing"),
+        ({}, lambda run: run.arm == "supervised", "No result beside that of the baseline supervised: nothing"),
+        ({}, lambda run: run.arm == "fixmatch", "The baseline supervised has no result: nothing"),
+        ({}, lambda run: (run.arm == "fixmatch") == run.seed, "No arm has a seed in common with supervised: nothing"),
+    ],
+)
+def test_why_nothing_is_tested(tmp_path, more, kept, told):
+    _, (sheet,) = written(tmp_path, keep=kept, **more)
+    assert notes(sheet)[-1].startswith(told)
+
+
+def test_seconds_of_an_even_number_of_seeds_lie_between_the_middle_two(tmp_path):
+    config = benches.base_config(tmp_path / "base.yaml", tmp_path / "data")
+    settings, runs = benches.planned(tmp_path / "bench.yaml", config)
+    benches.invent(tmp_path / "out", runs)
+    benches.invent(tmp_path / "out", [run for run in runs if run.seed == 1], seconds_per_step=0.375)
+    (sheet,) = sheets(settings, read_results(tmp_path / "out", runs), runs)
+    assert [row.seconds for row in sheet.rows] == [0.25, 0.25]
 
 
 def test_a_split_by_patch_is_marked_wherever_it_stands(full):
@@ -306,6 +328,12 @@ def test_no_text_of_a_picture_is_cut_off(tmp_path):
 
 
 class TestPublished:
+    def test_columns_of_words_stand_as_their_headings(self, full):
+        page, tex = (full[0] / "index.html").read_text(), (full[0] / "tables.tex").read_text()
+        assert ".printed td{white-space:normal;text-align:left" in page
+        assert ".printed thead th{text-align:left}" in page
+        assert r"\begin{tabular}{lrrrlllll}" in tex.split("What papers print")[0].split(r"\begin{table}")[-1]
+
     def test_every_number_has_its_source_and_its_caveats(self):
         rows = [row for name in ("potsdam", "loveda", "deepglobe") for row in published(name)]
         assert len(rows) == 107
