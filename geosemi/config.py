@@ -18,6 +18,7 @@ from geosemi.errors import ConfigError, Faults
 from geosemi.methods.settings import KINDS, OfMethod
 from geosemi.metrics import PRESETS
 from geosemi.models.spec import ModelName
+from geosemi.settings import fault_line
 from geosemi.train.folder import require_free, require_same_settings
 from geosemi.train.settings import RunSettings, TrainSettings
 from geosemi.yamlfile import parse_value, read_yaml
@@ -258,41 +259,18 @@ def _put(content: dict[str, Any], key: str, value: Any) -> None:
 def _line(fault: Any) -> str:
     """Say in one line where a fault of the settings is, and what is wrong."""
     place = [str(p) for p in fault["loc"]]
-    if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(place[-1], _known_keys(place[:-1]), n=1, cutoff=0.5)
-        what = "unknown key" + (f"; did you mean `{near[0]}`?" if near else "")
-    elif fault["type"] == "union_tag_invalid":
+    if fault["type"] == "union_tag_invalid":
         name = fault["input"].get("name")
         what = f"unknown method `{name}`; choose one of {', '.join(KINDS)}{_near(name, KINDS)}"
     elif place == ["model", "name"]:
         what = f"unknown model `{fault['input']}`; choose one of {', '.join(MODELS)}{_near(fault['input'], MODELS)}"
-    elif fault["type"] in ("model_type", "model_attributes_type"):
-        what = f"write `{place[-1]}: {{…}}` with keys inside, got {fault['input']!r}"
+    elif place[0:1] == ["method"] and len(place) > 1:
+        return fault_line(fault, KINDS.values(), 1)
     else:
-        words = fault["msg"].removeprefix("Value error, ")
-        got = "" if isinstance(fault["input"], dict) else f", got {fault['input']!r}"  # a whole group says nothing
-        what = f"{words[0].lower()}{words[1:]}{got}"
+        return fault_line(fault, [RunSettings])
     return f"{'.'.join(place)}: {what}"
 
 
 def _near(name: Any, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
     return f" (did you mean `{near[0]}`?)" if near else ""
-
-
-def _known_keys(path: Sequence[str]) -> list[str]:
-    """Return the keys of a group of settings; of all members where the group is a union (the methods)."""
-    models: list[type[BaseModel]] = [RunSettings]
-    for part in path:
-        if part == "method":
-            models = list(KINDS.values())
-            continue
-        fields = [m.model_fields[part] for m in models if part in m.model_fields]
-        models = [t for f in fields for t in _model_types(f.annotation)]
-    return sorted({name for m in models for name in m.model_fields})
-
-
-def _model_types(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [t for a in get_args(annotation) for t in _model_types(a)]

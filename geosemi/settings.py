@@ -1,8 +1,8 @@
 """The base of all settings: frozen, closed values that every room defines for itself and `config.py` composes."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -49,11 +49,59 @@ def dotted(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
             yield f"{above}{key}", value
 
 
+def fault_line(fault: Any, kinds: Iterable[type[BaseModel]], below: int = 0) -> str:
+    """Say in one line where a fault of nested settings is, and what is wrong; a key that is unknown has a near one.
+
+    Args:
+        fault: one of pydantic's.
+        kinds: of the settings; several where they are one of a union.
+        below: how many keys of the place lead to them.
+    """
+    place = [str(p) for p in fault["loc"]]
+    if fault["type"] == "extra_forbidden":
+        what = f"unknown key{_meant(place[-1], _known_keys(kinds, place[below:-1]))}"
+    elif fault["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        what = f"write `{place[-1]}: {{…}}` with keys inside, got {fault['input']!r}"
+    else:
+        words = fault["msg"].removeprefix("Value error, ")
+        got = "" if isinstance(fault["input"], dict) else f", got {fault['input']!r}"  # a whole group says nothing
+        what = f"{words[0].lower()}{words[1:]}{got}"
+    return f"{'.'.join(place)}: {what}" if place else what
+
+
+def _known_keys(kinds: Iterable[type[BaseModel]], path: Iterable[str]) -> list[str]:
+    """Return the keys of a group of settings; of all members where the group is a union."""
+    models = list(kinds)
+    inside: list[Any] = []  # of a mapping, whose keys are names that somebody chose
+    for part in path:
+        fields = [m.model_fields[part].annotation for m in models if part in m.model_fields]
+        models, inside = _groups(inside or fields)
+    return sorted({name for m in models for name in m.model_fields})
+
+
+def _groups(annotations: Iterable[Any]) -> tuple[list[type[BaseModel]], list[Any]]:
+    """Return the settings that may stand in fields, and what the values of mappings there may be."""
+    models, inside = [], []
+    for annotation in annotations:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            models.append(annotation)
+        elif get_origin(annotation) is dict:
+            inside.append(get_args(annotation)[1])
+        else:
+            more = _groups(get_args(annotation))
+            models, inside = models + more[0], inside + more[1]
+    return models, inside
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
 def _line(name: str, faults: list[Any], known: list[str]) -> str:
     """Say what is wrong with an option; pydantic tells a fault for every kind of value that would have been right."""
     if faults[0]["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        return f"there is no option `{name}`" + (f"; did you mean `{near[0]}`?" if near else "")
+        return f"there is no option `{name}`{_meant(name, known)}"
     whats = dict.fromkeys(_in_our_words(str(fault["msg"])) for fault in faults)
     return (f"`{name}` cannot be {faults[0]['input']!r}: " if name else "") + ", or ".join(whats)
 

@@ -15,7 +15,7 @@ from geosemi.benchmark.settings import BenchmarkSettings, Ground
 from geosemi.config import load_settings, method_named
 from geosemi.errors import ConfigError, Faults
 from geosemi.methods.settings import KINDS
-from geosemi.settings import dotted
+from geosemi.settings import dotted, fault_line
 from geosemi.train.folder import fingerprint
 from geosemi.train.settings import RunSettings
 from geosemi.yamlfile import read_yaml
@@ -76,8 +76,7 @@ def load_benchmark(path: Path) -> BenchmarkSettings:
         return BenchmarkSettings.model_validate(content)
     except ValidationError as error:
         for fault in error.errors():
-            place = ".".join(str(p) for p in fault["loc"])
-            faults.add_setting(f"{place}: {fault['msg']}" if place else str(fault["msg"]))
+            faults.add_setting(fault_line(fault, [BenchmarkSettings]))
     faults.raise_all(f"`{path}`", hint=_HINT)
     raise AssertionError
 

@@ -70,6 +70,8 @@ class BenchmarkSettings(Settings):
     @field_validator("methods", mode="before")
     @classmethod
     def _one(cls, value: Any) -> Any:
+        if not isinstance(value, str | list | tuple):
+            raise ValueError("write `all`, or names of methods")
         return (value,) if isinstance(value, str) and value != "all" else value
 
     @field_validator("ratios", "seeds")

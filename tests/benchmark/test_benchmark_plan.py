@@ -129,9 +129,16 @@ def test_what_is_leaky(config, override, test, leaky):
         ({"seeds": list(range(17))}, "seeds: ", "benchmark.md"),
         ({"ratios": [0]}, "ratios.0: ", "benchmark.md"),
         ({"methods": []}, "name `methods` or `arms`", "benchmark.md"),
-        ({"sedes": [1]}, "sedes: ", "benchmark.md"),
+        ({"sedes": [1]}, "sedes: unknown key; did you mean `seeds`", "benchmark.md"),
+        ({"datasets": {"a": {"confg": "x"}}}, "a.confg: unknown key; did you mean `config`", "benchmark.md"),
+        (
+            {"datasets": {"a": {"config": "x", "test": {"image": "x", "labels": "y"}}}},
+            "datasets.a.test.image: unknown key; did you mean `images`", "benchmark.md",
+        ),
+        ({"datasets": 3}, r"datasets: write `datasets: \{…\}` with keys inside, got 3", "benchmark.md"),
+        ({"methods": 5}, "1 problem\n  methods: write `all`, or names of methods, got 5", "benchmark.md"),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_is_told(config, more, told, way_out):
     with pytest.raises(ConfigError, match=told) as caught:
         planned(config, **more)
