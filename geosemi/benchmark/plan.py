@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -100,20 +100,33 @@ def plan_runs(settings: BenchmarkSettings, options: Sequence[str] = ()) -> list[
             bases[name] = dict(dotted(read_yaml(Path(of.config))))
     faults.raise_all("the benchmark cannot begin", hint=_HINT)
     runs: list[Run] = []
-    wrong: dict[str, None] = {}
+    wrong: dict[str, dict[tuple[str, str], None]] = {}  # what is wrong → with which arms of which data sets
     for seed, name, ratio, arm in product(settings.seeds, bases, settings.ratios, arms):
         told = _composed(settings, name, bases[name], arms[arm])
         told |= {"split.ratio": ratio, "train.seed": seed, "train.protocol": settings.protocol}
         try:
             found = load_settings(None, told, options, has_gpu="model.name" not in told and _has_gpu())
         except ConfigError as error:
-            wrong |= {f"{name}, {arm}: {line}": None for line in error.lines[1:] or error.lines}
+            for line in error.lines[1:] or error.lines:
+                wrong.setdefault(line, {})[name, arm] = None
             continue
         runs.append(Run(name, arm, ratio, seed, found, settings.datasets[name].test))
-    for line in wrong:  # once, not for every seed and ratio
-        faults.add_setting(line)
+    for line, where in wrong.items():
+        for place in _places(where, bases, arms):
+            faults.add_setting(f"{place}: {line}" if place else line)
     faults.raise_all("the benchmark cannot begin", hint=_HINT)
     return runs
+
+
+def _places(where: Collection[tuple[str, str]], datasets: Collection[str], arms: Collection[str]) -> list[str]:
+    """Return where a fault lies; what all arms have in common is said once, of the data set, or of nothing."""
+    if len(where) == len(datasets) * len(arms):
+        return [""]
+    found = []
+    for name in datasets:
+        mine = [arm for dataset, arm in where if dataset == name]
+        found += [name] if len(mine) == len(arms) else [f"{name}, {arm}" for arm in mine]
+    return found
 
 
 def arms_of(settings: BenchmarkSettings) -> dict[str, dict[str, Any]]:

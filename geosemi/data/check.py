@@ -12,6 +12,7 @@ from geosemi.geo.burn import VECTOR_SUFFIXES
 from geosemi.legend import Legend
 
 LABEL_SUFFIXES = (*RASTER_SUFFIXES, *VECTOR_SUFFIXES)
+_GIVE = "give the folder of your scenes as `data.root` in the config, or to `geosemi train` as `--data DIR`"
 _USUAL = {name: field.default for name, field in DataSettings.model_fields.items()}
 
 
@@ -25,7 +26,7 @@ def check_files(settings: DataSettings, faults: Faults) -> None:
         faults.add(
             DatasetMissing(
                 f"the folder `{root}` holds no data: neither `{settings.legend}` nor a scene in `images` or `scenes`",
-                hint="give the folder of your data as `--data DIR`; docs/your-data.md says how it looks",
+                hint=f"{_GIVE}; docs/your-data.md says how it looks",
             )
         )
     else:
@@ -177,7 +178,7 @@ def _is_no_data(root: Path, settings: DataSettings) -> bool:
 def _no_root(root: Path, settings: DataSettings) -> DatasetMissing:
     return DatasetMissing(
         f"the data folder `{root}` does not exist",
-        hint="give the folder of your scenes as `--data DIR`"
+        hint=_GIVE
         if settings.dataset == "scenes"
         else f"get the data and run `geosemi prepare --dataset {settings.dataset} --source DIR --out {root}`",
     )

@@ -121,7 +121,7 @@ def test_what_is_leaky(config, override, test, leaky):
     [
         ({"methods": ["fixmatsch"]}, r"unknown method `fixmatsch` \(did you mean `fixmatch`\?\)", "choose one of"),
         ({"baseline": "cps"}, "the baseline `cps` is none of the arms supervised, fixmatch", "baseline: null"),
-        ({"override": {"train.lrr": 1}}, "land, supervised: train.lrr: unknown key; did you mean `lr`", "benchmark.md"),
+        ({"override": {"train.lrr": 1}}, "  train.lrr: unknown key; did you mean `lr`", "benchmark.md"),
         ({"protocol": "semearth"}, "unknown protocol `semearth`", "benchmark.md"),
         ({"datasets": {"a": {"config": "none.yaml"}}}, "`none.yaml` does not exist", "check the path"),
         ({"datasets": {"a/b": {"config": "none.yaml"}}}, "datasets.a/b: a name has letters", "benchmark.md"),
@@ -145,10 +145,22 @@ def test_what_is_wrong_is_told(config, more, told, way_out):
     assert way_out in caught.value.hint
 
 
-def test_a_fault_is_told_once_and_not_for_every_seed(config):
+def test_a_fault_is_told_once_and_not_for_every_run(config):
+    """Of all runs it is told without a name, of a data set with its name, of an arm with both."""
+    of = {"config": str(config)}
     with pytest.raises(ConfigError) as caught:
-        planned(config, override={"train.lr": -1}, seeds=[0, 1, 2], ratios=[5, 10])
-    assert len(caught.value.lines) == 1 + 2, caught.value.message
+        planned(
+            config, override={"train.lr": -1}, arms={"fixmatch": {"method.threshold": 2}}, seeds=[0, 1], ratios=[5, 10],
+            datasets={"land": of, "town": {**of, "override": {"train.stepz": 1}}},
+        )  # fmt: skip
+    one, two, three, four = sorted(caught.value.lines[1:])
+    assert one.startswith("land, fixmatch: method.threshold: ")
+    assert two.startswith("town, fixmatch: method.threshold: ")
+    assert three == "town: train.stepz: unknown key; did you mean `steps`?"
+    assert four.startswith("train.lr: ")
+    with pytest.raises(ConfigError) as caught:
+        plan_runs(load_benchmark(benches.write_bench(config.parent / "b.yaml", config)), ["train.lrr=1"])
+    assert caught.value.lines[1:] == ("train.lrr: unknown key; did you mean `lr`?",)
 
 
 def test_dry_run_lists_what_is_left_and_writes_nothing(config, tmp_path):
@@ -170,5 +182,5 @@ def test_data_that_are_not_there_are_told_before_anything_is_trained(config, tmp
     bench = benches.write_bench(tmp_path / "bench.yaml", config)
     with pytest.raises(GeosemiError, match="data") as caught:
         run_benchmark(load_benchmark(bench), tmp_path / "out", onlooker=lambda *_: None)
-    assert caught.value.hint
+    assert "`data.root`" in caught.value.hint, "a benchmark has no `--data`"
     assert not (tmp_path / "out").exists()
