@@ -7,7 +7,10 @@ from pathlib import Path
 import yaml
 
 from geosemi.benchmark.plan import Run, load_benchmark, plan_runs
+from geosemi.benchmark.runs import read_results
 from geosemi.benchmark.settings import BenchmarkSettings
+from geosemi.benchmark.summary import Sheet, sheets
+from geosemi.benchmark.write import write_tables
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ("water", "grass", "roof")
@@ -63,3 +66,14 @@ def invent(out: Path, runs: list[Run], **facts) -> None:
         folder = out / run.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "result.json").write_text(json.dumps(found))
+
+
+def written(folder: Path, keep=lambda run: True, **more) -> tuple[Path, list[Sheet]]:
+    """Tables of a benchmark whose runs, as far as they are kept, have invented results."""
+    config = base_config(folder / "base.yaml", folder / "data")
+    settings, runs = planned(folder / "bench.yaml", config, **more)
+    out = folder / "out"
+    invent(out, [r for r in runs if keep(r)])
+    results = read_results(out, runs)
+    write_tables(settings, results, out, planned=runs)
+    return out, sheets(settings, results, runs)
