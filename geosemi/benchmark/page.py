@@ -1,5 +1,6 @@
 """A benchmark as one HTML page that needs nothing else: no script, no network, charts inside."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -11,6 +12,7 @@ from geosemi.benchmark.tables import cells, published_cells
 from geosemi.report.page import document
 from geosemi.report.tables import table
 
+_NAME = re.compile("`([^`]+)`")
 _STYLE = """
 ul.notes{margin:10px 0 0;padding-left:20px;color:var(--soft);font-size:.88rem;max-width:110ch}
 .printed td{white-space:normal;text-align:left;min-width:9ch}
@@ -20,6 +22,10 @@ ul.notes{margin:10px 0 0;padding-left:20px;color:var(--soft);font-size:.88rem;ma
 .full table{font-size:.8rem}
 .full th,.full td{padding:4px 7px}
 """
+
+
+def _quoted(text: str) -> str:
+    return _NAME.sub(r"<code>\1</code>", escape(text))
 
 
 def page(title: str, found: Sequence[Sheet], printed: dict[str, list[Printed]], *, done: int, planned: int) -> str:
@@ -54,7 +60,7 @@ def _of_dataset(dataset: str, found: Sequence[Sheet]) -> str:
     curves = over_ratio(found)
     parts = [f'<div class="full plot">{curves}</div>'] if curves else []
     for sheet in found:
-        told = "".join(f"<li>{escape(n)}</li>" for n in notes(sheet))
+        told = "".join(f"<li>{_quoted(n)}</li>" for n in notes(sheet))
         parts.append(
             f'<div class="full"><h3>{escape(sheet.title)}</h3>{table(*cells(sheet))}<ul class="notes">{told}</ul></div>'
         )

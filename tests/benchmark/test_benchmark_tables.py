@@ -159,6 +159,7 @@ def test_the_page_needs_nothing_and_keeps_published_numbers_apart(full):
     assert page.links == []
     assert {"script", "b-lower", "iframe"}.isdisjoint(page.tags)
     assert "<b>lower" not in text
+    assert "protocol <code>default</code>" in text
     assert "default-src 'none'" in text
     ours, printed = page.tables[:-1], page.tables[-1]
     assert len(ours) == 6
