@@ -53,6 +53,7 @@ class Onlooker(Protocol):
 class _Slot:
     """A worker process, the device that it is given, and the lock that it holds as long as it lives."""
 
+    command: Sequence[str]
     environment: Mapping[str, str]
     held: int
     process: subprocess.Popen[str] | None = None
@@ -60,10 +61,9 @@ class _Slot:
 
     def started(self) -> subprocess.Popen[str]:
         if self.process is None or self.process.poll() is not None:
-            command = [sys.executable, "-m", "geosemi.benchmark.worker", *own_sources()]
             # a session of its own: Ctrl-C reaches this process alone, which tells the workers once
             self.process = subprocess.Popen(  # noqa: S603 - ourselves
-                command,
+                self.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -105,10 +105,15 @@ def work_off(
 
     Returns:
         The runs that failed. Fewer are done than asked for where somebody stopped.
+
+    Raises:
+        ConfigError: a method was registered where no other process can find it.
     """
     left: deque[int] = deque(range(len(runs)))
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    slots = [_Slot(_environment(n, jobs, cards), held) for n in range(min(jobs, len(runs)))]
+    # here and not where a process starts: what it refuses is the caller's to hear, and threads have none
+    command = [sys.executable, "-m", "geosemi.benchmark.worker", *own_sources()]
+    slots = [_Slot(command, _environment(n, jobs, cards), held) for n in range(min(jobs, len(runs)))]
     threads = [threading.Thread(target=_attend, args=(s, left, runs, out, events), daemon=True) for s in slots]
     for thread in threads:
         thread.start()
